@@ -1,0 +1,227 @@
+"""models/manifest.json to verified, warmed models: what the routes and the evaluation call.
+
+Knows no HTTP. Arrays are NumPy float32; images are (N, 1, 28, 28) in [0, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from service import manifest as manifests
+from service.attacks import WhiteBox
+from service.errors import ManifestError, NotFoundError, ParameterError
+from service.inference import DeviceChoice, Runtime, Session
+
+FloatArray = np.ndarray[Any, np.dtype[np.float32]]
+IntArray = np.ndarray[Any, np.dtype[np.int64]]
+NO_DEFENSE = "none"
+
+
+class Classifier:
+    """Images to logits (N, 10)."""
+
+    def __init__(self, graph: manifests.Graph, session: Session) -> None:
+        self.graph = graph
+        self.session = session
+
+    def logits(self, images: FloatArray) -> FloatArray:
+        """Logits (N, 10) of images (N, 1, 28, 28)."""
+        return self.session.run(images=images)["logits"]
+
+
+class Purifier:
+    """Images and Gaussian noise on the latent to purified images."""
+
+    def __init__(self, graph: manifests.Graph, session: Session) -> None:
+        self.graph = graph
+        self.session = session
+
+    def purify(self, images: FloatArray, seed: int | None = None) -> FloatArray:
+        """Purified images (N, 1, 28, 28) in [0, 1]; without a seed the noise is zero, with one it is drawn."""
+        return self.session.run(images=images, noise=noise(self.graph, len(images), seed))["purified_images"]
+
+
+class GradientModel:
+    """A classifier or pipeline as a white-box attack sees it. Conforms to `service.attacks.WhiteBox`.
+
+    Its gradient graph takes `cotangent` (N, 10) and `softmax_weight` (N, 1) and returns the logits and the
+    vector-Jacobian product of (softmax_weight * softmax(logits) + cotangent), so that one pass gives the
+    cross-entropy's gradient (weight 1, cotangent minus one-hot) and any other loss's too (weight 0).
+    """
+
+    def __init__(self, forward: Session, gradient: Session, fixed_noise: FloatArray | None = None) -> None:
+        self._forward = forward
+        self._gradient = gradient
+        self._noise = fixed_noise
+
+    def logits(self, images: FloatArray) -> FloatArray:
+        """Logits (N, 10)."""
+        return self._forward.run(images=images, **self._noise_for(images))["logits"]
+
+    def loss_gradient(self, images: FloatArray, labels: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Logits (N, 10) and the gradient of the cross-entropy to labels (N,) by the images."""
+        cotangent = -np.eye(10, dtype=np.float32)[labels]
+        outputs = self._gradient.run(
+            images=images,
+            cotangent=cotangent,
+            softmax_weight=np.ones((len(images), 1), np.float32),
+            **self._noise_for(images),
+        )
+        return outputs["logits"], outputs["images_gradient"]
+
+    def _noise_for(self, images: FloatArray) -> Mapping[str, FloatArray]:
+        if self._noise is None:
+            return {}
+        return {"noise": np.broadcast_to(self._noise, (len(images), *self._noise.shape[1:])).copy()}
+
+
+@dataclass(frozen=True)
+class SampleSet:
+    """Test images shipped for demonstration: images uint8 (N, 28, 28), labels int64 (N,)."""
+
+    images: np.ndarray[Any, np.dtype[np.uint8]]
+    labels: IntArray
+
+
+class Catalog:
+    """The models of a folder, loaded on one device. `load` verifies and warms them.
+
+    Raises (from `load`):
+        ManifestError: the manifest or a file is missing, malformed or does not match its hash.
+        DeviceError: the device cannot be had.
+    """
+
+    def __init__(self, folder: Path, manifest: manifests.Manifest, runtime: Runtime) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.runtime = runtime
+        self._sessions = {graph.name: runtime.open(folder / graph.file) for graph in manifest.graphs}
+
+    @classmethod
+    def load(cls, folder: Path, device: DeviceChoice = "auto", threads: int | None = None) -> Catalog:
+        """Verify every file against the manifest, open the graphs and run each once."""
+        manifest = manifests.read(folder)
+        manifests.verify(folder, manifest)
+        catalog = cls(folder, manifest, Runtime(device, threads))
+        catalog.warm()
+        return catalog
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Names of the data sets."""
+        return self.manifest.datasets
+
+    def defenses(self, dataset: str) -> tuple[str, ...]:
+        """Defenses that a request may name: the purifiers, then 'none'."""
+        return (*self.manifest.defenses(dataset), NO_DEFENSE)
+
+    def class_names(self, dataset: str) -> tuple[str, ...]:
+        """The ten class names of a data set."""
+        return self.manifest.class_names[self._known(dataset)]
+
+    def provider(self, graph: manifests.Graph) -> str:
+        """The execution provider that a graph runs on."""
+        return self._sessions[graph.name].provider
+
+    def classifier(self, dataset: str) -> Classifier:
+        """The classifier of a data set.
+
+        Raises:
+            ParameterError: the data set is unknown.
+        """
+        graph = self.manifest.graph(self._known(dataset), "classifier")
+        return Classifier(graph, self._sessions[graph.name])
+
+    def purifier(self, dataset: str, defense: str) -> Purifier | None:
+        """The purifier that a defense names; None for 'none'.
+
+        Raises:
+            ParameterError: the data set or the defense is unknown.
+        """
+        allowed = self.defenses(self._known(dataset))
+        if defense not in allowed:
+            raise ParameterError(f"unknown defense {defense!r} for {dataset}; allowed: {', '.join(allowed)}")
+        if defense == NO_DEFENSE:
+            return None
+        graph = self.manifest.graph(dataset, "purifier", defense)
+        return Purifier(graph, self._sessions[graph.name])
+
+    def pipeline(self, dataset: str, defense: str) -> tuple[manifests.Graph, Session]:
+        """The fused graph of purifier and classifier: (images, noise) to logits."""
+        graph = self.manifest.graph(self._known(dataset), "pipeline", defense)
+        return graph, self._sessions[graph.name]
+
+    def white_box(self, dataset: str, defense: str = NO_DEFENSE, seed: int | None = None) -> WhiteBox:
+        """What an attacker sees who knows the classifier ('none') or the whole pipeline (a defense).
+
+        With a defense, the latent noise is fixed: zero without a seed, one draw with one.
+
+        Raises:
+            ParameterError: the data set or the defense is unknown.
+        """
+        purifier = self.purifier(dataset, defense)
+        if purifier is None:
+            gradient = self.manifest.graph(dataset, "classifier_gradient")
+            return GradientModel(self.classifier(dataset).session, self._sessions[gradient.name])
+        _, pipeline = self.pipeline(dataset, defense)
+        gradient = self.manifest.graph(dataset, "pipeline_gradient", defense)
+        return GradientModel(pipeline, self._sessions[gradient.name], noise(purifier.graph, 1, seed))
+
+    def samples(self, dataset: str) -> SampleSet:
+        """The shipped test images of a data set.
+
+        Raises:
+            ParameterError: the data set is unknown.
+            NotFoundError: none are shipped for it.
+        """
+        found = self._samples.get(self._known(dataset))
+        if found is None:
+            raise NotFoundError(f"no samples are shipped for dataset {dataset!r}")
+        return found
+
+    def warm(self) -> None:
+        """Run every graph once at batch 1: the first run after a load is some fifteen times slower."""
+        for graph in self.manifest.graphs:
+            self._sessions[graph.name].run(**_zeros(graph))
+
+    @cached_property
+    def _samples(self) -> Mapping[str, SampleSet]:
+        return {entry.dataset: _read_samples(self.folder / entry.file) for entry in self.manifest.samples}
+
+    def _known(self, dataset: str) -> str:
+        if dataset not in self.datasets:
+            raise ParameterError(f"unknown dataset {dataset!r}; allowed: {', '.join(self.datasets)}")
+        return dataset
+
+
+def noise(graph: manifests.Graph, n: int, seed: int | None) -> FloatArray:
+    """Standard normal noise for n images of a graph's `noise` input: zero without a seed, else drawn from it.
+
+    Raises:
+        ManifestError: the graph has no noise input.
+    """
+    spec = graph.input("noise")
+    if spec is None:
+        raise ManifestError(f"graph {graph.name!r} has no input 'noise'")
+    shape = tuple(n if size == "N" else size for size in spec.shape)
+    if seed is None:
+        return np.zeros(shape, np.float32)
+    return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+
+
+def _zeros(graph: manifests.Graph) -> dict[str, FloatArray]:
+    return {
+        spec.name: np.zeros(tuple(1 if size == "N" else size for size in spec.shape), np.float32)
+        for spec in graph.inputs
+    }
+
+
+def _read_samples(path: Path) -> SampleSet:
+    with np.load(path, allow_pickle=False) as file:
+        return SampleSet(images=file["images"], labels=file["labels"])

@@ -1,0 +1,160 @@
+"""models/manifest.json: what lies in the models folder, with hashes and contracts.
+
+Written by `python -m training export`, verified by the service at start. Knows neither HTTP nor ONNX.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from service.errors import ManifestError
+
+FILE_NAME = "manifest.json"
+Kind = Literal["classifier", "purifier", "pipeline", "classifier_gradient", "pipeline_gradient"]
+Sha256 = Field(pattern="^[0-9a-f]{64}$")
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TensorSpec(_Entry):
+    """One input or output of a graph; the first dimension is the batch, written "N".
+
+    `minimum` and `maximum` bound the values where the contract bounds them.
+    """
+
+    name: str
+    dtype: Literal["float32"] = "float32"
+    shape: tuple[int | Literal["N"], ...]
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+class HashedFile(_Entry):
+    """A file, relative to the models folder, and its SHA-256."""
+
+    file: str
+    sha256: str = Sha256
+
+
+class MeasuredAccuracy(_Entry):
+    """Clean accuracy in [0, 1] measured on this very graph (noise zero, no attack)."""
+
+    clean_accuracy: float = Field(ge=0, le=1)
+    split: Literal["test"] = "test"
+    n: int = Field(gt=0)
+
+
+class Graph(_Entry):
+    """One ONNX graph. `weights` are the external data files that it names; several graphs may share one."""
+
+    name: str
+    kind: Kind
+    dataset: str
+    defense: str = Field(description="the purifier inside, 'none' for the classifier alone")
+    file: str
+    sha256: str = Sha256
+    weights: tuple[HashedFile, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    precision: Literal["fp32"] = "fp32"
+    stored_precision: Literal["fp16"] = "fp16"
+    opset: int
+    parameters: int = Field(description="number of trained weights, shared ones counted once")
+    training: dict[str, Any]
+    seed: int
+    commit: str = Field(description="the commit of the code that trained and exported the graph")
+    accuracy: MeasuredAccuracy | None = None
+
+    def input(self, name: str) -> TensorSpec | None:
+        """The input of that name, None where the graph has none."""
+        return next((spec for spec in self.inputs if spec.name == name), None)
+
+
+class Samples(_Entry):
+    """Test images shipped for demonstration: an .npz with `images` uint8 (N, 28, 28), `labels` (N,) int64."""
+
+    dataset: str
+    file: str
+    sha256: str = Sha256
+    count: int
+    source: str
+    licence: str
+
+
+class Manifest(_Entry):
+    """Everything in the models folder."""
+
+    version: Literal[1] = 1
+    class_names: dict[str, tuple[str, ...]]
+    graphs: tuple[Graph, ...]
+    samples: tuple[Samples, ...]
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Names of the data sets, in the manifest's order."""
+        return tuple(self.class_names)
+
+    def defenses(self, dataset: str) -> tuple[str, ...]:
+        """Names of the purifiers for a data set, 'autoencoder' first."""
+        names = [graph.defense for graph in self.graphs if graph.kind == "purifier" and graph.dataset == dataset]
+        return tuple(sorted(names, key=lambda name: (name != "autoencoder", name)))
+
+    def graph(self, dataset: str, kind: Kind, defense: str = "none") -> Graph:
+        """The one graph of that data set, kind and defense.
+
+        Raises:
+            ManifestError: there is none.
+        """
+        for graph in self.graphs:
+            if (graph.dataset, graph.kind, graph.defense) == (dataset, kind, defense):
+                return graph
+        raise ManifestError(f"the manifest has no {kind} for dataset {dataset!r} with defense {defense!r}")
+
+
+def read(folder: Path) -> Manifest:
+    """The manifest of a models folder; the files themselves are not looked at.
+
+    Raises:
+        ManifestError: it is missing, not JSON, or breaks the schema.
+    """
+    path = folder / FILE_NAME
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ManifestError(f"{path} does not exist; give the folder that holds {FILE_NAME}") from error
+    except OSError as error:
+        raise ManifestError(f"{path} cannot be read: {error}") from error
+    except ValidationError as error:
+        raise ManifestError(f"{path} breaks the schema: {error}") from error
+
+
+def verify(folder: Path, manifest: Manifest) -> None:
+    """Check every file against its hash.
+
+    Raises:
+        ManifestError: a file is missing, lies outside the folder, or has another SHA-256.
+    """
+    graphs = [HashedFile(file=graph.file, sha256=graph.sha256) for graph in manifest.graphs]
+    weights = [file for graph in manifest.graphs for file in graph.weights]
+    samples = [HashedFile(file=entry.file, sha256=entry.sha256) for entry in manifest.samples]
+    for entry in dict.fromkeys([*graphs, *weights, *samples]):
+        path = (folder / entry.file).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise ManifestError(f"the manifest names {entry.file!r}, which lies outside {folder}")
+        if not path.is_file():
+            raise ManifestError(f"{path} is named by the manifest but does not exist")
+        found = sha256(path)
+        if found != entry.sha256:
+            raise ManifestError(f"{path} has SHA-256 {found}, the manifest says {entry.sha256}; restore the file")
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
