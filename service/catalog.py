@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from service.inference import DeviceChoice, Runtime, Session
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 NO_DEFENSE = "none"
+DEFAULT_DEFENSE = "autoencoder"
 
 
 class Classifier:
@@ -90,7 +92,7 @@ class SampleSet:
 
 
 class Catalog:
-    """The models of a folder, loaded on one device. `load` verifies and warms them.
+    """The models of a folder, on one device. `load` verifies and warms them.
 
     Raises (from `load`):
         ManifestError: the manifest or a file is missing, malformed or does not match its hash.
@@ -101,11 +103,12 @@ class Catalog:
         self.folder = folder
         self.manifest = manifest
         self.runtime = runtime
-        self._sessions = {graph.name: runtime.open(folder / graph.file) for graph in manifest.graphs}
+        self._sessions: dict[str, Session] = {}
+        self._opening = Lock()
 
     @classmethod
     def load(cls, folder: Path, device: DeviceChoice = "auto", threads: int | None = None) -> Catalog:
-        """Verify every file against the manifest, open the graphs and run each once."""
+        """Verify every file against the manifest, load and run the default ones."""
         manifest = manifests.read(folder)
         manifests.verify(folder, manifest)
         catalog = cls(folder, manifest, Runtime(device, threads))
@@ -125,9 +128,10 @@ class Catalog:
         """The ten class names of a data set."""
         return self.manifest.class_names[self._known(dataset)]
 
-    def provider(self, graph: manifests.Graph) -> str:
-        """The execution provider that a graph runs on."""
-        return self._sessions[graph.name].provider
+    def provider(self, graph: manifests.Graph) -> str | None:
+        """The execution provider that a graph runs on; None while it is not loaded."""
+        session = self._sessions.get(graph.name)
+        return session.provider if session else None
 
     def classifier(self, dataset: str) -> Classifier:
         """The classifier of a data set.
@@ -136,7 +140,7 @@ class Catalog:
             ParameterError: the data set is unknown.
         """
         graph = self.manifest.graph(self._known(dataset), "classifier")
-        return Classifier(graph, self._sessions[graph.name])
+        return Classifier(graph, self._session(graph))
 
     def purifier(self, dataset: str, defense: str) -> Purifier | None:
         """The purifier that a defense names; None for 'none'.
@@ -150,12 +154,12 @@ class Catalog:
         if defense == NO_DEFENSE:
             return None
         graph = self.manifest.graph(dataset, "purifier", defense)
-        return Purifier(graph, self._sessions[graph.name])
+        return Purifier(graph, self._session(graph))
 
     def pipeline(self, dataset: str, defense: str) -> tuple[manifests.Graph, Session]:
         """The fused graph of purifier and classifier: (images, noise) to logits."""
         graph = self.manifest.graph(self._known(dataset), "pipeline", defense)
-        return graph, self._sessions[graph.name]
+        return graph, self._session(graph)
 
     def white_box(self, dataset: str, defense: str = NO_DEFENSE, seed: int | None = None) -> WhiteBox:
         """What an attacker sees who knows the classifier ('none') or the whole pipeline (a defense).
@@ -168,10 +172,10 @@ class Catalog:
         purifier = self.purifier(dataset, defense)
         if purifier is None:
             gradient = self.manifest.graph(dataset, "classifier_gradient")
-            return GradientModel(self.classifier(dataset).session, self._sessions[gradient.name])
+            return GradientModel(self.classifier(dataset).session, self._session(gradient))
         _, pipeline = self.pipeline(dataset, defense)
         gradient = self.manifest.graph(dataset, "pipeline_gradient", defense)
-        return GradientModel(pipeline, self._sessions[gradient.name], noise(purifier.graph, 1, seed))
+        return GradientModel(pipeline, self._session(gradient), noise(purifier.graph, 1, seed))
 
     def samples(self, dataset: str) -> SampleSet:
         """The shipped test images of a data set.
@@ -186,13 +190,27 @@ class Catalog:
         return found
 
     def warm(self) -> None:
-        """Run every graph once at batch 1: the first run after a load is some fifteen times slower."""
+        """Load the classifiers and the default defense and run each once, since a first run is 15 times slower.
+
+        The graphs of further defenses load on first use.
+        """
         for graph in self.manifest.graphs:
-            self._sessions[graph.name].run(**_zeros(graph))
+            if graph.defense in (NO_DEFENSE, DEFAULT_DEFENSE):
+                self._session(graph)
 
     @cached_property
     def _samples(self) -> Mapping[str, SampleSet]:
         return {entry.dataset: _read_samples(self.folder / entry.file) for entry in self.manifest.samples}
+
+    def _session(self, graph: manifests.Graph) -> Session:
+        """The warmed session of a graph, opened at its first use."""
+        with self._opening:
+            session = self._sessions.get(graph.name)
+            if session is None:
+                session = self.runtime.open(self.folder / graph.file)
+                session.run(**_zeros(graph))
+                self._sessions[graph.name] = session
+        return session
 
     def _known(self, dataset: str) -> str:
         if dataset not in self.datasets:
