@@ -53,3 +53,57 @@ CLASSIFIERS = {
         erasing=0.3,
     ),
 }
+
+
+@dataclass(frozen=True)
+class PurifierConfig:
+    """One purifier: its architecture, the mix of a batch and the loss.
+
+    A batch holds shares of clean images, FGSM images (eps uniform up to `fgsm_eps`; a share `least_likely` of them
+    towards the least likely class), PGD images (perturbations scaled by a random factor) and images with uniform
+    noise. `attacked_images` caps how many training images have a PGD perturbation.
+    The loss is the mean squared error to the unperturbed image, plus, from `classifier_epoch` on,
+    `classifier_weight` times the frozen classifier's cross-entropy on the first `classifier_share` of the batch.
+    """
+
+    architecture: str
+    schedule: Schedule
+    noise_std: float
+    clean: float = 0.2
+    fgsm: float = 0.35
+    pgd: float = 0.4
+    least_likely: float = 0.3
+    fgsm_eps: float = 0.7
+    attacked_images: int = 25_600
+    classifier_weight: float = 0.0
+    classifier_epoch: int = 2
+    classifier_share: float = 0.5
+    seed: int = 0
+
+
+PURIFIERS = {
+    ("mnist", "autoencoder"): PurifierConfig(
+        architecture="autoencoder",
+        schedule=Schedule(epochs=8, batch_size=128, learning_rate=1e-3, weight_decay=1e-4),
+        noise_std=0.1,
+        classifier_weight=0.01,
+        classifier_epoch=4,
+    ),
+    ("fashion-mnist", "autoencoder"): PurifierConfig(
+        architecture="autoencoder",
+        schedule=Schedule(epochs=10, batch_size=128, learning_rate=1e-3, weight_decay=1e-4),
+        noise_std=0.1,
+        classifier_weight=0.02,
+        classifier_epoch=2,
+    ),
+    ("mnist", "autoencoder_paper"): PurifierConfig(
+        architecture="autoencoder_paper",
+        schedule=Schedule(epochs=10, batch_size=128, learning_rate=1e-3, weight_decay=0.0),
+        noise_std=1.0,
+    ),
+    ("fashion-mnist", "autoencoder_paper"): PurifierConfig(
+        architecture="autoencoder_paper",
+        schedule=Schedule(epochs=10, batch_size=128, learning_rate=1e-3, weight_decay=0.0),
+        noise_std=1.0,
+    ),
+}

@@ -14,6 +14,7 @@ from training.classifiers.vgg16 import VGG16
 from training.config import ClassifierConfig
 from training.devices import autocast
 from training.fitting import Job, fit
+from training.weights import round_to_stored_precision
 
 
 def train_classifier(
@@ -59,5 +60,6 @@ def train_classifier(
         seed=config.seed,
     )
     fit(job, model, batch_loss, validate)
+    round_to_stored_precision(model)
     torch.save(model.state_dict(), folder / "weights.pt")
     return model

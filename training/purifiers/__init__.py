@@ -1,0 +1,15 @@
+"""Purifier architectures by name, one paper or model a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from training.purifiers.autoencoder import Autoencoder
+from training.purifiers.paper_autoencoder import PaperAutoencoder
+
+ARCHITECTURES: dict[str, Callable[[float], nn.Module]] = {
+    "autoencoder": lambda noise_std: Autoencoder(noise_std=noise_std),
+    "autoencoder_paper": lambda noise_std: PaperAutoencoder(noise_std=noise_std),
+}

@@ -1,0 +1,99 @@
+"""Input gradients as plain forward graphs, so that the service can attack without torch.
+
+`torch.autograd.grad` is traced with make_fx into core operators, which `torch.onnx.export` understands; two
+backward operators that ONNX lacks are decomposed here. Knows neither files nor data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._decomp import core_aten_decompositions
+from torch.fx import GraphModule
+from torch.fx.experimental.proxy_tensor import make_fx
+
+_aten = torch.ops.aten
+
+
+def trace_gradient(model: nn.Module, examples: tuple[Tensor, ...]) -> GraphModule:
+    """(images, cotangent, softmax_weight, *noise) -> (logits, images_gradient), traced for any batch size.
+
+    The gradient is the vector-Jacobian product of `softmax_weight` (N, 1) * softmax(logits) + `cotangent` (N, 10):
+    weight 1 and a cotangent of minus one-hot give the cross-entropy's gradient, weight 0 any other loss's.
+
+    Args:
+        model: (images, *noise) to logits, in eval mode with frozen weights.
+        examples: one example of each input, of a batch above 1.
+    """
+
+    def gradient(images: Tensor, cotangent: Tensor, softmax_weight: Tensor, *noise: Tensor) -> tuple[Tensor, Tensor]:
+        watched = images.detach().requires_grad_()
+        logits = model(watched, *noise)
+        total = softmax_weight * torch.softmax(logits.detach(), dim=1) + cotangent
+        (images_gradient,) = torch.autograd.grad(logits, watched, total)
+        return logits.detach(), images_gradient
+
+    table: dict[Any, Callable[..., Any]] = {
+        **core_aten_decompositions(),
+        _aten.convolution_backward.default: _convolution_backward,
+        _aten.max_pool2d_with_indices_backward.default: _max_pool_backward,
+    }
+    trace = make_fx(gradient, decomposition_table=table, tracing_mode="symbolic", _allow_non_fake_inputs=True)
+    return trace(*examples)
+
+
+def _convolution_backward(
+    grad: Tensor,
+    images: Tensor,
+    weight: Tensor,
+    bias_sizes: Any,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    transposed: bool,
+    output_padding: list[int],
+    groups: int,
+    output_mask: Any,
+) -> tuple[Tensor, None, None]:
+    """The gradient by the input; by stride 1 a convolution with flipped weights, which ONNX Runtime runs fast."""
+    kernel = weight.shape[2]
+    if transposed:
+        result = _aten.convolution(grad, weight, None, stride, padding, dilation, False, [0, 0], groups)
+    elif stride[0] == 1:
+        flipped = _aten.flip(weight, [2, 3]).transpose(0, 1)
+        edge = kernel - 1 - padding[0]
+        result = _aten.convolution(grad, flipped, None, [1, 1], [edge, edge], [1, 1], False, [0, 0], 1)
+    else:
+        rest = (images.shape[2] + 2 * padding[0] - kernel) % stride[0]
+        result = _aten.convolution(grad, weight, None, stride, padding, dilation, True, [rest, rest], groups)
+    return result, None, None
+
+
+def _max_pool_backward(
+    grad: Tensor,
+    images: Tensor,
+    kernel_size: list[int],
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    ceil_mode: bool,
+    indices: Tensor,
+) -> Tensor:
+    """For 2x2 pooling with stride 2. The first of equal maxima takes the gradient, as in torch.
+
+    Ties are not rare: over a plain background all four values are equal.
+    """
+    corners = [images[:, :, row::2, column::2] for row in (0, 1) for column in (0, 1)]
+    largest = _aten.max_pool2d_with_indices(images, kernel_size, stride)[0]
+    zero = torch.zeros_like(grad)
+    parts = []
+    remaining = grad
+    for corner in corners:
+        hit = corner == largest
+        parts.append(torch.where(hit, remaining, zero))
+        remaining = torch.where(hit, zero, remaining)
+    top, bottom = torch.stack(parts[:2], dim=-1), torch.stack(parts[2:], dim=-1)
+    return torch.stack([top, bottom], dim=3).reshape(images.shape)

@@ -1,0 +1,86 @@
+"""Purifier and classifier as one classifier, and any torch classifier as a white-box attack sees it."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from training.devices import autocast
+
+
+class Purifier(Protocol):
+    """What every purifier module offers beside being an `nn.Module`."""
+
+    noise_shape: tuple[int, ...]
+
+    def __call__(self, images: Tensor, noise: Tensor) -> Tensor:
+        """Reconstructions (N, 1, 28, 28), not clamped, of images and standard normal noise (N, *noise_shape)."""
+
+    def draw_noise(self, n: int, device: torch.device) -> Tensor:
+        """Standard normal noise for n images."""
+
+
+class ClampedPurifier(nn.Module):
+    """A purifier as it is exported and served: its output clamped to [0, 1]."""
+
+    def __init__(self, purifier: nn.Module) -> None:
+        super().__init__()
+        self.purifier = purifier
+
+    def forward(self, images: Tensor, noise: Tensor) -> Tensor:
+        """Purified images (N, 1, 28, 28) in [0, 1]."""
+        return torch.clamp(self.purifier(images, noise), 0.0, 1.0)
+
+
+class Pipeline(nn.Module):
+    """Purifier then classifier: images (N, 1, 28, 28) and noise to logits (N, 10)."""
+
+    def __init__(self, purifier: nn.Module, classifier: nn.Module) -> None:
+        super().__init__()
+        self.purifier = ClampedPurifier(purifier)
+        self.classifier = classifier
+
+    def forward(self, images: Tensor, noise: Tensor) -> Tensor:
+        """Logits (N, 10)."""
+        logits: Tensor = self.classifier(self.purifier(images, noise))
+        return logits
+
+
+class TorchWhiteBox:
+    """A torch module's logits and input gradient. Conforms to `service.attacks.WhiteBox`.
+
+    Args:
+        model: images to logits, in eval mode with frozen weights.
+        mixed_precision: bf16 autocast, twice as fast on CPU; for making training sets, never for evaluation.
+    """
+
+    def __init__(self, model: nn.Module, *, mixed_precision: bool = False) -> None:
+        self._model = model
+        self._mixed_precision = mixed_precision
+
+    @torch.no_grad()
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits (N, 10)."""
+        with self._precision(images):
+            logits: Tensor = self._model(images)
+        return logits.float()
+
+    def loss_gradient(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (N, 10) and the gradient of each image's cross-entropy to its label."""
+        watched = images.detach().clone().requires_grad_()
+        with self._precision(images):
+            logits = self._model(watched)
+        loss = nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, watched)
+        return logits.detach().float(), gradient.float()
+
+    def _precision(self, images: Tensor):  # type: ignore[no-untyped-def]  # noqa: ANN202
+        return autocast(images.device) if self._mixed_precision else nullcontext()
+
+
+def freeze(model: nn.Module) -> nn.Module:
+    """The same module in eval mode, its weights without gradients."""
+    return model.eval().requires_grad_(False)
