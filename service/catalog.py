@@ -16,7 +16,7 @@ import numpy as np
 
 from service import manifest as manifests
 from service.attacks import WhiteBox
-from service.errors import ManifestError, NotFoundError, ParameterError
+from service.errors import ManifestError, NotFoundError, ParameterError, shortened
 from service.inference import DeviceChoice, Runtime, Session
 
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
@@ -85,10 +85,24 @@ class GradientModel:
 
 @dataclass(frozen=True)
 class SampleSet:
-    """Test images shipped for demonstration: images uint8 (N, 28, 28), labels int64 (N,)."""
+    """Test images shipped for demonstration: images uint8 (N, 28, 28), labels int64 (N,), and their origin."""
 
+    entry: manifests.Samples
     images: np.ndarray[Any, np.dtype[np.uint8]]
     labels: IntArray
+
+    def checked(self, index: int) -> int:
+        """The index, where there is such a sample.
+
+        Raises:
+            ParameterError: there is none.
+        """
+        if not 0 <= index < len(self.labels):
+            allowed = f"0 to {len(self.labels) - 1}"
+            raise ParameterError(
+                f"sample {shortened(index)} of {self.entry.dataset} does not exist; allowed: {allowed}"
+            )
+        return index
 
 
 class Catalog:
@@ -150,7 +164,9 @@ class Catalog:
         """
         allowed = self.defenses(self._known(dataset))
         if defense not in allowed:
-            raise ParameterError(f"unknown defense {defense!r} for {dataset}; allowed: {', '.join(allowed)}")
+            raise ParameterError(
+                f"unknown defense {shortened(defense)} for {dataset}; allowed: {', '.join(allowed)}"
+            )
         if defense == NO_DEFENSE:
             return None
         graph = self.manifest.graph(dataset, "purifier", defense)
@@ -167,14 +183,13 @@ class Catalog:
         With a defense, the latent noise is fixed: zero without a seed, one draw with one.
 
         Raises:
-            ParameterError: the data set or the defense is unknown.
+            ParameterError: the data set or the defense is unknown, or no gradient is shipped for it.
         """
         purifier = self.purifier(dataset, defense)
+        gradient = self._gradient(dataset, defense)
         if purifier is None:
-            gradient = self.manifest.graph(dataset, "classifier_gradient")
             return GradientModel(self.classifier(dataset).session, self._session(gradient))
         _, pipeline = self.pipeline(dataset, defense)
-        gradient = self.manifest.graph(dataset, "pipeline_gradient", defense)
         return GradientModel(pipeline, self._session(gradient), noise(purifier.graph, 1, seed))
 
     def samples(self, dataset: str) -> SampleSet:
@@ -200,7 +215,7 @@ class Catalog:
 
     @cached_property
     def _samples(self) -> Mapping[str, SampleSet]:
-        return {entry.dataset: _read_samples(self.folder / entry.file) for entry in self.manifest.samples}
+        return {entry.dataset: _read_samples(self.folder, entry) for entry in self.manifest.samples}
 
     def _session(self, graph: manifests.Graph) -> Session:
         """The warmed session of a graph, opened at its first use."""
@@ -212,9 +227,19 @@ class Catalog:
                 self._sessions[graph.name] = session
         return session
 
+    def _gradient(self, dataset: str, defense: str) -> manifests.Graph:
+        kind: manifests.Kind = "classifier_gradient" if defense == NO_DEFENSE else "pipeline_gradient"
+        shipped = {g.defense: g for g in self.manifest.graphs if (g.dataset, g.kind) == (dataset, kind)}
+        if defense not in shipped:
+            raise ParameterError(
+                f"no gradient is shipped for defense {defense!r} of {dataset}, so that it cannot be attacked "
+                f"as a white box; allowed: {', '.join(shipped) or 'none'}"
+            )
+        return shipped[defense]
+
     def _known(self, dataset: str) -> str:
         if dataset not in self.datasets:
-            raise ParameterError(f"unknown dataset {dataset!r}; allowed: {', '.join(self.datasets)}")
+            raise ParameterError(f"unknown dataset {shortened(dataset)}; allowed: {', '.join(self.datasets)}")
         return dataset
 
 
@@ -240,6 +265,6 @@ def _zeros(graph: manifests.Graph) -> dict[str, FloatArray]:
     }
 
 
-def _read_samples(path: Path) -> SampleSet:
-    with np.load(path, allow_pickle=False) as file:
-        return SampleSet(images=file["images"], labels=file["labels"])
+def _read_samples(folder: Path, entry: manifests.Samples) -> SampleSet:
+    with np.load(folder / entry.file, allow_pickle=False) as file:
+        return SampleSet(entry, images=file["images"], labels=file["labels"])

@@ -8,15 +8,19 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import ClassVar
 
+_QUOTED = 80
+
 
 class ServiceError(Exception):
     """Base of every error that the service answers on purpose.
 
-    `status` is the HTTP status of the answer, `title` a short constant name of the problem.
+    `status` is the HTTP status of the answer, `title` a short constant name of the problem, `retry_after_s` the
+    seconds after which the same request may well succeed (None: it never will).
     """
 
     status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
     title: ClassVar[str] = "Internal error"
+    retry_after_s: ClassVar[int | None] = None
 
 
 class ImageError(ServiceError):
@@ -24,6 +28,13 @@ class ImageError(ServiceError):
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     title = "Unreadable image"
+
+
+class FormError(ServiceError):
+    """A multipart body is malformed, or does not hold exactly the one file that is asked for."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    title = "Unreadable form"
 
 
 class MediaTypeError(ServiceError):
@@ -47,6 +58,13 @@ class BodyTooLargeError(ServiceError):
     title = "Body too large"
 
 
+class SlowBodyError(ServiceError):
+    """The body did not arrive in time."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+    title = "Body too slow"
+
+
 class ParameterError(ServiceError):
     """A parameter has a value that is not allowed, or does not go with another one."""
 
@@ -66,6 +84,21 @@ class BusyError(ServiceError):
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     title = "Busy"
+    retry_after_s = 1
+
+
+class NotReadyError(ServiceError):
+    """The models are still being loaded, could not be loaded, or the server is shutting down."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    title = "Not ready"
+    retry_after_s = 2
+
+
+def shortened(value: object) -> str:
+    """`repr` of what a client sent, in at most 80 ASCII characters, so that a message may quote anything."""
+    text = ascii(value)
+    return text if len(text) <= _QUOTED else text[: _QUOTED - 3] + "..."
 
 
 class StartupError(Exception):

@@ -46,7 +46,7 @@ class Runtime:
         threads: threads inside one operator; None takes what the process may use (affinity and cgroup quota).
 
     Raises:
-        DeviceError: ``cuda`` was asked for and cannot be had, or both distributions of ONNX Runtime are installed.
+        DeviceError: ``cuda`` cannot be had but was asked for, or both distributions of ONNX Runtime are here.
     """
 
     def __init__(self, device: DeviceChoice = "auto", threads: int | None = None) -> None:
@@ -65,7 +65,9 @@ class Runtime:
         providers = [_CUDA, _CPU] if self._use_cuda else [_CPU]
         session = Session(ort.InferenceSession(path, self._options(), providers=providers))
         if self.asked == "cuda" and session.provider != _CUDA:
-            raise DeviceError(f"device 'cuda' was asked for, but {path.name} got {session.provider}; {_INSTALL_HINT}")
+            raise DeviceError(
+                f"device 'cuda' was asked for, but {path.name} got {session.provider}; {_INSTALL_HINT}"
+            )
         return session
 
     def _options(self) -> ort.SessionOptions:

@@ -14,7 +14,7 @@ _TINY = 1e-12
 
 
 def steepest(gradient: Array, norm: Norm) -> Array:
-    """The direction of length 1 in `norm`, image by image, that raises the loss fastest; 0 for a gradient of 0."""
+    """The direction of length 1 in `norm`, image by image, that raises the loss fastest; 0 if none does."""
     xp = array_namespace(gradient)
     if norm == "linf":
         return xp.sign(gradient)

@@ -52,8 +52,8 @@ def pgd(
     Raises:
         ValueError: eps or step_size is negative or not finite, or steps or restarts is below 1.
     """
-    size = default_step_size(eps, steps) if step_size is None and steps >= 1 else step_size
-    _check(eps, steps, size, restarts)
+    _check(eps, steps, step_size, restarts)
+    size = default_step_size(eps, steps) if step_size is None else step_size
     direction = -1.0 if targeted else 1.0
     best: Array = None
     best_score: Array = None
