@@ -1,0 +1,171 @@
+"""Table 3 of the paper, measured on this machine: purification and classification alone, warm. Knows no HTTP.
+
+`python -m service.benchmark` prints the table for every data set and defense; its last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from service.catalog import NO_DEFENSE, Catalog, FloatArray, noise
+from service.errors import ServiceError, StartupError
+from service.images import from_bytes
+from service.latency import percentiles
+from service.manifest import Graph
+from service.prediction import Defense
+from service.settings import Settings
+
+PAPER_SECONDS = {"defense_gan": 14.80, "puvae": 0.11, "autoencoder": 0.008}
+PAPER_NOTE = "copied from the paper's Table 3: measured on other hardware, so that only the ratios compare"
+_WARM_UP = 2
+_BATCHES = (1, 32)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One stage, timed alone: milliseconds per call of a whole batch."""
+
+    stage: str
+    graph: Graph
+    defense: str
+    batch: int
+    provider: str
+    runtime: str
+    durations_ms: tuple[float, ...]
+
+    def row(self) -> dict[str, Any]:
+        """As `service.schemas.BenchmarkRow` has it."""
+        measured = percentiles(self.durations_ms)
+        return {
+            "stage": self.stage,
+            "defense": self.defense,
+            "batch": self.batch,
+            "precision": self.graph.precision,
+            "runtime": self.runtime,
+            "device": self.provider,
+            "p50_ms": measured.p50_ms,
+            "p95_ms": measured.p95_ms,
+            "p99_ms": measured.p99_ms,
+            "per_image_ms": measured.p50_ms / self.batch,
+            "n": measured.count,
+        }
+
+
+def benchmark(catalog: Catalog, dataset: str, defense: str, *, batch: int, repeats: int) -> list[Timing]:
+    """Time each stage `repeats` times on a batch of shipped samples; two calls before it are not counted.
+
+    With defense 'none' there is only the classifier to time.
+
+    Raises:
+        ParameterError: the data set or the defense is unknown.
+        NotFoundError: no samples are shipped for the data set.
+    """
+    parts = Defense.of(catalog, dataset, defense)
+    images = _images(catalog, dataset, batch)
+    stages: list[tuple[str, Graph, Callable[[], object]]] = []
+    purifier, classifier = parts.purifier, parts.classifier
+    if purifier is not None:
+        stages.append(("purify", purifier.graph, lambda: purifier.purify(images)))
+    stages.append(("classify", classifier.graph, lambda: classifier.logits(images)))
+    if purifier is not None:
+        graph, session = catalog.pipeline(dataset, defense)
+        still = noise(graph, batch, None)
+        stages.append(("pipeline", graph, lambda: session.run(images=images, noise=still)))
+    return [
+        Timing(
+            stage=stage,
+            graph=graph,
+            defense=defense,
+            batch=batch,
+            provider=catalog.provider(graph) or "",
+            runtime=f"onnxruntime {catalog.runtime.version}",
+            durations_ms=_time(call, repeats),
+        )
+        for stage, graph, call in stages
+    ]
+
+
+def _time(call: Callable[[], object], repeats: int) -> tuple[float, ...]:
+    for _ in range(_WARM_UP):
+        call()
+    durations_ms = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        call()
+        durations_ms.append((time.perf_counter() - began) * 1000)
+    return tuple(durations_ms)
+
+
+def _images(catalog: Catalog, dataset: str, batch: int) -> FloatArray:
+    samples = catalog.samples(dataset).images
+    return from_bytes(samples[np.arange(batch) % len(samples)])[:, None]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the table; 2 where the models cannot be loaded."""
+    settings = Settings()
+    parser = argparse.ArgumentParser(prog="python -m service.benchmark", description=__doc__)
+    parser.add_argument("--models-dir", type=Path, default=settings.models_dir)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default=settings.device)
+    parser.add_argument("--threads", type=int, default=settings.threads)
+    parser.add_argument("--repeats", type=int, default=50, help="timed calls of each stage (default 50)")
+    chosen = parser.parse_args(arguments)
+    try:
+        catalog = Catalog.load(chosen.models_dir, chosen.device, chosen.threads)
+        rows = [row for dataset in catalog.datasets for row in _rows(catalog, dataset, chosen.repeats)]
+    except (StartupError, ServiceError) as error:
+        print(f"service.benchmark: {error}", file=sys.stderr)
+        return 2
+    _print_table(rows)
+    summary = {
+        "threads": catalog.runtime.threads,
+        "rows": rows,
+        "paper_seconds": PAPER_SECONDS,
+        "note": PAPER_NOTE,
+    }
+    print(json.dumps(summary))
+    return 0
+
+
+def _rows(catalog: Catalog, dataset: str, repeats: int) -> list[dict[str, Any]]:
+    defenses = [name for name in catalog.defenses(dataset) if name != NO_DEFENSE] or [NO_DEFENSE]
+    return [
+        {"dataset": dataset, **timing.row()}
+        for defense in defenses
+        for batch in _BATCHES
+        for timing in benchmark(catalog, dataset, defense, batch=batch, repeats=repeats)
+    ]
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    columns = (
+        "dataset",
+        "stage",
+        "defense",
+        "batch",
+        "p50_ms",
+        "p95_ms",
+        "p99_ms",
+        "per_image_ms",
+        "n",
+        "device",
+    )
+    print("  ".join(f"{name:>13}" for name in columns))
+    for row in rows:
+        cells = (f"{row[name]:.3f}" if isinstance(row[name], float) else str(row[name]) for name in columns)
+        print("  ".join(f"{cell:>13}" for cell in cells))
+    paper = ", ".join(f"{name} {seconds} s an image" for name, seconds in PAPER_SECONDS.items())
+    print(f"\nThe paper: {paper}; {PAPER_NOTE}.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""What the models say of an image: purify it, classify it with and without, compare. Knows no HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from service.catalog import Catalog, Classifier, FloatArray, Purifier
+from service.latency import Stopwatch
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One answer of a classifier: probabilities (10,) that sum to 1."""
+
+    probabilities: np.ndarray[Any, np.dtype[np.float64]]
+
+    @property
+    def label(self) -> int:
+        """The most probable class; the lower one of two that are exactly as probable."""
+        return int(self.probabilities.argmax())
+
+    @property
+    def confidence(self) -> float:
+        """The probability of `label`."""
+        return float(self.probabilities.max())
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What purification changed: the image, by so much in pixels of [0, 1], and perhaps the answer."""
+
+    residual_l2: float
+    residual_linf: float
+    disagreement: bool
+
+
+@dataclass(frozen=True)
+class Defended:
+    """An image behind a defense: `purified` (1, 1, 28, 28), both answers, and the evidence."""
+
+    purified: FloatArray
+    prediction: Prediction
+    undefended: Prediction
+    evidence: Evidence
+
+
+@dataclass(frozen=True)
+class Defense:
+    """A classifier and what stands in front of it; `purifier` is None for the defense 'none'."""
+
+    classifier: Classifier
+    purifier: Purifier | None
+
+    @classmethod
+    def of(cls, catalog: Catalog, dataset: str, defense: str) -> Defense:
+        """The defense of that name for a data set.
+
+        Raises:
+            ParameterError: the data set or the defense is unknown.
+        """
+        return cls(catalog.classifier(dataset), catalog.purifier(dataset, defense))
+
+    @property
+    def models(self) -> dict[str, str]:
+        """The graphs in use: name to SHA-256."""
+        graphs = (
+            [self.classifier.graph] if self.purifier is None else [self.purifier.graph, self.classifier.graph]
+        )
+        return {graph.name: graph.sha256 for graph in graphs}
+
+    def purify(self, images: FloatArray, seed: int | None = None) -> FloatArray:
+        """Purified images (N, 1, 28, 28); the images themselves without a purifier."""
+        return images if self.purifier is None else self.purifier.purify(images, seed)
+
+    def apply(self, image: FloatArray, seed: int | None, stopwatch: Stopwatch) -> Defended:
+        """Purify and classify one image (1, 1, 28, 28); both of its answers come from one batch."""
+        with stopwatch.stage("purify"):
+            purified = self.purify(image, seed)
+        with stopwatch.stage("classify"):
+            images = image if self.purifier is None else np.concatenate([image, purified])
+            predictions = predict(self.classifier, images)
+        undefended, prediction = predictions[0], predictions[-1]
+        residual = (purified - image).astype(np.float64)
+        evidence = Evidence(
+            residual_l2=float(np.sqrt(np.sum(residual**2))),
+            residual_linf=float(np.max(np.abs(residual))),
+            disagreement=prediction.label != undefended.label,
+        )
+        return Defended(purified, prediction, undefended, evidence)
+
+
+def predict(classifier: Classifier, images: FloatArray) -> list[Prediction]:
+    """One prediction per image (N, 1, 28, 28)."""
+    logits = classifier.logits(images).astype(np.float64)
+    unscaled = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return [Prediction(row) for row in unscaled / unscaled.sum(axis=1, keepdims=True)]

@@ -1,0 +1,59 @@
+"""What an operator may choose: one class, read from the environment (PURIFIER_...), passed in, never global."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, IPvAnyAddress, StringConstraints
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.inference import DeviceChoice
+
+ENV_PREFIX = "PURIFIER_"
+SHIPPED_MODELS = Path(__file__).resolve().parent.parent / "models"
+_MEBIBYTE = 1024 * 1024
+_HostName = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$", max_length=253)
+]
+
+
+class Settings(BaseSettings):
+    """Every limit has a floor and a ceiling, so that no setting can unbound the work or the memory."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", str_strip_whitespace=True
+    )
+
+    host: IPvAnyAddress | _HostName = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 lets the system choose")
+    device: DeviceChoice = Field(
+        "auto", description="'cuda' fails where there is none, 'auto' says what it got"
+    )
+    models_dir: Path = Field(SHIPPED_MODELS, description="the folder that holds manifest.json")
+    threads: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="threads inside one operator; default: the CPUs that the process may use",
+    )
+    max_body_bytes: int = Field(8 * _MEBIBYTE, ge=1024, le=64 * _MEBIBYTE, description="largest request body")
+    body_timeout_s: float = Field(
+        30, gt=0, le=600, allow_inf_nan=False, description="a body that is not here by then is refused"
+    )
+    workers: int = Field(2, ge=1, le=64, description="classifications and purifications that run at once")
+    max_waiting: int = Field(256, ge=0, le=10_000, description="and how many may wait; more are answered 503")
+    max_waiting_attacks: int = Field(
+        4, ge=0, le=100, description="attacks and benchmarks run one at a time; how many may wait; more get 503"
+    )
+    drain_s: float = Field(
+        0,
+        ge=0,
+        le=300,
+        allow_inf_nan=False,
+        description="after SIGTERM: /readyz says 503 so long before the end",
+    )
+    shutdown_timeout_s: int = Field(30, ge=1, le=600, description="requests in flight get so long to finish")
+    keep_alive_s: int = Field(30, ge=1, le=600, description="an idle connection is kept so long")
+    access_log: bool = Field(False, description="log a line per request")
+    log_level: Literal["critical", "error", "warning", "info", "debug"] = "info"
