@@ -1,0 +1,102 @@
+"""`python -m service`: start the server. The command line goes before the environment (PURIFIER_...)."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+from threading import Timer
+from types import FrameType
+
+import uvicorn
+from pydantic import ValidationError
+
+from service.app import create_app
+from service.errors import shortened
+from service.settings import ENV_PREFIX, Settings
+from service.state import ServiceState
+
+_REFUSED = 2
+
+
+class Server(uvicorn.Server):
+    """Uvicorn, but SIGTERM first says so in /readyz, and stops listening `drain_s` later.
+
+    A load balancer has that time to send its requests elsewhere, so that no client sees a refused connection.
+    """
+
+    def __init__(self, config: uvicorn.Config, state: ServiceState) -> None:
+        super().__init__(config)
+        self._state = state
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain on the first SIGTERM; end at once on any other signal, or on a second one."""
+        drain_s = self._state.settings.drain_s
+        if sig == signal.SIGTERM and drain_s > 0 and not self._state.draining:
+            self._state.draining = True
+            timer = Timer(drain_s, super().handle_exit, (sig, frame))
+            timer.daemon = True
+            timer.start()
+            return
+        self._state.draining = True
+        super().handle_exit(sig, frame)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until told to stop; 2 where the settings or the models are refused."""
+    try:
+        settings = _settings(arguments)
+    except ValidationError as error:
+        return _refuse("; ".join(_sentence(item["loc"], item["input"], item["msg"]) for item in error.errors()))
+    failures: list[str] = []
+
+    def stop(sentence: str) -> None:
+        failures.append(sentence)
+        server.should_exit = True
+
+    app = create_app(settings, on_failure=stop)
+    config = uvicorn.Config(
+        app,
+        host=str(settings.host),
+        port=settings.port,
+        access_log=settings.access_log,
+        log_level=settings.log_level,
+        timeout_keep_alive=settings.keep_alive_s,
+        timeout_graceful_shutdown=settings.shutdown_timeout_s,
+        server_header=False,
+    )
+    server = Server(config, app.state.service)
+    server.run()
+    return _refuse(failures[0]) if failures else 0
+
+
+def _settings(arguments: list[str] | None) -> Settings:
+    """The settings of the environment, with those given on the command line put over them."""
+    parser = argparse.ArgumentParser(
+        prog="python -m service",
+        description="Serve the models over HTTP.",
+        epilog=f"Each option, and more, can be set in the environment: {ENV_PREFIX}PORT=8080.",
+    )
+    parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument("--port", help="port to listen on (default 8000)")
+    parser.add_argument("--device", help="auto (default), cpu or cuda")
+    parser.add_argument(
+        "--models-dir", type=Path, help="the folder that holds manifest.json (default: the shipped)"
+    )
+    parser.add_argument("--threads", help="threads inside one operator (default: the CPUs that may be used)")
+    given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+    return Settings(**given)
+
+
+def _sentence(location: tuple[int | str, ...], found: object, message: str) -> str:
+    return f"{location[0] if location else 'setting'} is {shortened(found)}; {message[:1].lower()}{message[1:]}"
+
+
+def _refuse(sentence: str) -> int:
+    print(f"service: {sentence}", file=sys.stderr)
+    return _REFUSED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""Reads the picture out of a request's body: raw or as a form, of bounded size, in bounded time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import anyio
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from service.errors import BodyTooLargeError, FormError, ImageError, MediaTypeError, SlowBodyError, shortened
+
+FIELD = "file"
+RAW_TYPES = ("image/png", "image/jpeg", "application/octet-stream")
+FORM_TYPE = "multipart/form-data"
+_MAX_PARTS = 8
+_MAX_TEXT_BYTES = 1024
+
+
+async def read_image(request: Request, *, max_bytes: int, timeout_s: float) -> bytes:
+    """The bytes of the picture; at least one.
+
+    Raises:
+        BodyTooLargeError: the body has more than max_bytes, whatever its headers say.
+        SlowBodyError: it is not complete after timeout_s.
+        MediaTypeError: it is neither a picture, raw bytes, nor a form.
+        FormError: the form does not hold one file under `file`.
+        ImageError: the body is empty.
+    """
+    data = await read_body(request, max_bytes=max_bytes, timeout_s=timeout_s)
+    return await extract_image(request.headers, data)
+
+
+async def read_body(request: Request, *, max_bytes: int, timeout_s: float) -> bytes:
+    """The whole body, possibly empty. Raises BodyTooLargeError and SlowBodyError as `read_image` does."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > max_bytes:
+        raise _too_large(f"has {int(declared)} bytes", max_bytes)
+    data = bytearray()
+    try:
+        with anyio.fail_after(timeout_s):
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > max_bytes:
+                    raise _too_large(f"has more than {max_bytes} bytes", max_bytes)
+    except TimeoutError as error:
+        raise SlowBodyError(
+            f"{len(data)} bytes arrived in {timeout_s:g} s, and the body was not complete"
+        ) from error
+    return bytes(data)
+
+
+async def extract_image(headers: Headers, data: bytes) -> bytes:
+    """The picture in a body that is read already. Raises what `read_image` raises of types and contents."""
+    encoding = headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise MediaTypeError(f"the body has Content-Encoding {shortened(encoding)}; allowed: none")
+    content_type = headers.get("content-type", "")
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == FORM_TYPE:
+        return await _file_of_form(content_type, data)
+    if media_type and media_type not in RAW_TYPES:
+        raise MediaTypeError(
+            f"the body has Content-Type {shortened(media_type)}; allowed: {', '.join(RAW_TYPES)}, "
+            f"or {FORM_TYPE} with the field '{FIELD}'"
+        )
+    if not data:
+        raise ImageError("the body is empty; send a PNG or JPEG")
+    return data
+
+
+async def _file_of_form(content_type: str, data: bytes) -> bytes:
+    async def stream() -> AsyncGenerator[bytes, None]:
+        yield data
+
+    parser = MultiPartParser(
+        Headers({"content-type": content_type}),
+        stream(),
+        max_files=_MAX_PARTS,
+        max_fields=_MAX_PARTS,
+        max_part_size=_MAX_TEXT_BYTES,
+    )
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise FormError(f"the form cannot be read: {error.message}") from error
+    try:
+        return await _only_file(form.multi_items())
+    finally:
+        await form.close()
+
+
+async def _only_file(items: list[tuple[str, UploadFile | str]]) -> bytes:
+    wanted = f"allowed: one file in the field '{FIELD}', and parameters in the query"
+    names = [name for name, _ in items]
+    if names != [FIELD]:
+        found = ", ".join(shortened(name) for name in names) or "no complete field"
+        raise FormError(f"the form holds {found}; {wanted}")
+    _, value = items[0]
+    if isinstance(value, str):
+        raise FormError(f"the form's field '{FIELD}' holds text, without a filename; {wanted}")
+    content = await value.read()
+    if not content:
+        raise FormError(f"the form's file has 0 bytes; {wanted}")
+    return content
+
+
+def _too_large(found: str, max_bytes: int) -> BodyTooLargeError:
+    return BodyTooLargeError(f"the body {found}; allowed: at most {max_bytes} bytes")

@@ -1,0 +1,79 @@
+"""What routes ask for by type: the state, the loaded models, the picture in the body, the stopwatch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from service import bodies
+from service.catalog import Catalog
+from service.errors import ParameterError, shortened
+from service.latency import Stopwatch
+from service.state import ServiceState
+
+
+def _state(request: Request) -> ServiceState:
+    state: ServiceState = request.app.state.service
+    return state
+
+
+State = Annotated[ServiceState, Depends(_state)]
+
+
+def _loaded(state: State) -> Catalog:
+    return state.loaded()
+
+
+def _stopwatch(request: Request) -> Stopwatch:
+    stopwatch: Stopwatch = request.state.stopwatch
+    return stopwatch
+
+
+Models = Annotated[Catalog, Depends(_loaded)]
+Timer = Annotated[Stopwatch, Depends(_stopwatch)]
+
+
+async def _image_bytes(request: Request, state: State, models: Models, timer: Timer) -> bytes:
+    """The body's picture. Depends on the models, so that nothing is received before they are loaded."""
+    settings = state.settings
+    with timer.stage("receive"):
+        return await bodies.read_image(
+            request, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s
+        )
+
+
+async def _optional_image_bytes(request: Request, state: State, models: Models, timer: Timer) -> bytes | None:
+    settings = state.settings
+    with timer.stage("receive"):
+        data = await bodies.read_body(
+            request, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s
+        )
+        return await bodies.extract_image(request.headers, data) if data else None
+
+
+ImageBytes = Annotated[bytes, Depends(_image_bytes)]
+OptionalImageBytes = Annotated[bytes | None, Depends(_optional_image_bytes)]
+
+
+def each_parameter_once(request: Request) -> None:
+    """Refuse a query that names a parameter twice, since one of the values would be ignored.
+
+    Raises:
+        ParameterError: it does.
+    """
+    counts = Counter(name for name, _ in request.query_params.multi_items())
+    for name, count in counts.items():
+        if count > 1:
+            raise ParameterError(f"query parameter {shortened(name)} is given {count} times; allowed: once")
+
+
+def no_parameters(request: Request) -> None:
+    """Refuse any query, on routes that know none.
+
+    Raises:
+        ParameterError: there is one.
+    """
+    for name in request.query_params:
+        raise ParameterError(f"unknown query parameter {shortened(name)}; allowed: none")

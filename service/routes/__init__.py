@@ -1,0 +1,13 @@
+"""One file per resource; each decodes, calls and encodes, and computes nothing itself."""
+
+from service.routes import attack, classify, health, latency, models, purify, samples
+
+ROUTERS = (
+    classify.router,
+    purify.router,
+    attack.router,
+    samples.router,
+    models.router,
+    latency.router,
+    health.router,
+)

@@ -1,0 +1,145 @@
+"""POST /attack: an adversarial image for a picture or a shipped sample, and what the purifier makes of it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from service import images
+from service.attempt import Attempt, Goal, Walk, attempt, walk
+from service.catalog import Catalog, FloatArray
+from service.dependencies import Models, OptionalImageBytes, State, Timer
+from service.errors import ParameterError
+from service.latency import Stopwatch
+from service.routes import encoding
+from service.routes.documentation import image_body, png
+from service.schemas import (
+    AttackAnswer,
+    AttackParameters,
+    AttackQuery,
+    AttackTimings,
+    Perturbation,
+    RoundedOutcome,
+)
+
+router = APIRouter(tags=["attack"])
+_HEADERS = {
+    "X-Success": "true where this very image (8 bits) fools the attacked target as intended",
+    "X-Recovered": "true where the defended answer to this very image is X-Label",
+    "X-Label": "the class that was attacked, 0 to 9",
+    "X-Adversarial-Label": "the undefended classifier's answer to this very image",
+    "X-Purified-Label": "the defended answer to this very image",
+}
+
+
+@router.post(
+    "/attack",
+    response_model=AttackAnswer,
+    responses={200: png("What the attack did; with Accept: image/png the adversarial image alone", _HEADERS)},
+    openapi_extra=image_body(required=False),
+)
+async def attack(
+    request: Request,
+    state: State,
+    catalog: Models,
+    timer: Timer,
+    data: OptionalImageBytes,
+    query: Annotated[AttackQuery, Query()],
+) -> Response:
+    """Attack the picture in the body, or a shipped sample, along the gradient of the classifier or pipeline."""
+    media_type = encoding.accepted(request, (encoding.JSON, encoding.PNG))
+    goal, route = _goal(query), _walk(query)
+
+    def job() -> tuple[Attempt, int | None]:
+        image, true_label = _subject(catalog, query, data, timer)
+        return attempt(catalog, image, goal, route, timer), true_label
+
+    result, true_label = await state.heavy.run(job, timer)
+    if media_type == encoding.PNG:
+        headers = {**_headers(result), "Vary": "Accept"}
+        return encoding.png_response(result.after_rounding.adversarial.image, headers)
+    answer = _answer(result, goal, route, true_label, catalog.class_names(goal.dataset), timer)
+    return Response(answer.model_dump_json(), media_type=encoding.JSON, headers={"Vary": "Accept"})
+
+
+def _goal(query: AttackQuery) -> Goal:
+    return Goal(query.dataset, query.defense, query.target, query.label, query.target_label)
+
+
+def _walk(query: AttackQuery) -> Walk:
+    return walk(
+        query.method,
+        norm=query.norm,
+        eps=query.eps,
+        steps=query.steps,
+        step_size=query.step_size,
+        restarts=query.restarts,
+        random_start=query.random_start,
+        seed=query.seed,
+    )
+
+
+def _subject(
+    catalog: Catalog, query: AttackQuery, data: bytes | None, timer: Stopwatch
+) -> tuple[FloatArray, int | None]:
+    """The image to attack, and its true label where it is a shipped sample.
+
+    Raises:
+        ParameterError: there is a body and a sample, neither, or no such sample.
+    """
+    with timer.stage("decode"):
+        if data is not None and query.sample is None:
+            return images.decode(data), None
+        if data is not None or query.sample is None:
+            found = "neither is" if data is None else "both are"
+            raise ParameterError(
+                f"{found} given; allowed: a picture as the body, or sample=N, exactly one of them"
+            )
+        samples = catalog.samples(query.dataset)
+        index = samples.checked(query.sample)
+        return images.from_bytes(samples.images[index])[None, None], int(samples.labels[index])
+
+
+def _headers(result: Attempt) -> dict[str, str]:
+    rounded = result.after_rounding
+    values = (
+        encoding.flag(rounded.success),
+        encoding.flag(rounded.recovered),
+        str(result.label),
+        str(rounded.adversarial.prediction.label),
+        str(rounded.purified.prediction.label),
+    )
+    return dict(zip(_HEADERS, values, strict=True))
+
+
+def _answer(
+    result: Attempt,
+    goal: Goal,
+    route: Walk,
+    true_label: int | None,
+    class_names: encoding.ClassNames,
+    timer: Stopwatch,
+) -> AttackAnswer:
+    computed, rounded = result.as_computed, result.after_rounding
+    return AttackAnswer(
+        success=computed.success,
+        recovered=computed.recovered,
+        knowledge=goal.knowledge,
+        true_label=true_label,
+        clean=encoding.picture(result.clean, class_names),
+        adversarial=encoding.picture(computed.adversarial, class_names),
+        purified=encoding.picture(computed.purified, class_names),
+        defended_clean=encoding.verdict(result.defended_clean.prediction, class_names),
+        perturbation=Perturbation(linf=result.linf, l2=result.l2),
+        effective_reach=route.reach,
+        after_rounding=RoundedOutcome(
+            adversarial_label=rounded.adversarial.prediction.label,
+            purified_label=rounded.purified.prediction.label,
+            success=rounded.success,
+            recovered=rounded.recovered,
+        ),
+        parameters=AttackParameters.of(goal, route, result.label),
+        timings_ms=AttackTimings(**timer.read_ms()),
+        models=result.models,
+    )

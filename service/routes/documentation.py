@@ -1,0 +1,41 @@
+"""What FastAPI cannot see by itself, for /docs: bodies that are read by hand, and errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service import bodies
+from service.schemas import Problem
+
+Responses = dict[int | str, dict[str, Any]]
+_BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
+_PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+PROBLEMS: Responses = {
+    "4XX": {"description": "What was found, and what is allowed", "model": Problem, "content": _PROBLEM},
+    "5XX": {
+        "description": "Busy, not ready (see Retry-After) or failed",
+        "model": Problem,
+        "content": _PROBLEM,
+    },
+}
+
+
+def image_body(*, required: bool) -> dict[str, Any]:
+    """The body as `service.bodies` reads it."""
+    form = {"type": "object", "required": [bodies.FIELD], "properties": {bodies.FIELD: _BINARY}}
+    raw = {media_type: {"schema": _BINARY} for media_type in bodies.RAW_TYPES}
+    description = "A PNG or JPEG of at most 2048 x 2048 pixels, bright strokes on black."
+    content = {**raw, bodies.FORM_TYPE: {"schema": form}}
+    return {"requestBody": {"required": required, "description": description, "content": content}}
+
+
+def png(description: str, headers: dict[str, str]) -> dict[str, Any]:
+    """An answer that is a PNG, with headers: name to description."""
+    return {
+        "description": description,
+        "content": {"image/png": {"schema": _BINARY}},
+        "headers": {
+            name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()
+        },
+    }

@@ -1,0 +1,31 @@
+"""GET /healthz and /readyz, for probes; and / leads to /docs."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends
+from starlette.responses import RedirectResponse
+
+from service.dependencies import State, no_parameters
+from service.routes.models import runtime_answer
+from service.schemas import HealthAnswer, ReadyAnswer
+
+router = APIRouter(tags=["health"], dependencies=[Depends(no_parameters)])
+
+
+@router.get("/healthz")
+async def healthz() -> HealthAnswer:
+    """Whether the process lives: true from the start to the end, also while the models are loaded."""
+    return HealthAnswer()
+
+
+@router.get("/readyz")
+async def readyz(state: State) -> ReadyAnswer:
+    """Whether requests are welcome: 503 until the models are verified and warm, and from SIGTERM on."""
+    catalog = state.ready()
+    return ReadyAnswer(**dict(runtime_answer(catalog)), datasets=catalog.datasets)
+
+
+@router.get("/", include_in_schema=False)
+async def root() -> RedirectResponse:
+    """There is nothing at the root but the way to the documentation."""
+    return RedirectResponse("/docs")
