@@ -2,8 +2,8 @@
 
 - The classifier's logits are 20 times the mean of ten bands of 78 pixels each: it names the brightest band. For
   fashion-mnist the bands stand in reverse.
-- The purifier halves the contrast, brightens the band of class 3 by 0.08, and adds 0.05 times its noise input: it
-  helps whoever attacks class 3 least.
+- The purifier halves the contrast, brightens the band of class 3 by 0.08, and adds 0.05 times its noise input,
+  mixed: images of class 3 are the ones that it recovers.
 - `gradient` graphs are their vector-Jacobian products, worked out by hand.
 """
 
@@ -25,16 +25,16 @@ CONTRAST, BOOST, BOOSTED = 0.5, 0.08, 3
 NOISE = 4
 DATASETS = ("mnist", "fashion-mnist")
 PER_CLASS = 3
-
-_IMAGES = ("images", ["N", 1, 28, 28])
-_NOISE = ("noise", ["N", NOISE])
-_COTANGENT = ("cotangent", ["N", 10])
-_SOFTMAX_WEIGHT = ("softmax_weight", ["N", 1])
-_LOGITS = ("logits", ["N", 10])
-_PURIFIED = ("purified_images", ["N", 1, 28, 28])
-_GRADIENT = ("images_gradient", ["N", 1, 28, 28])
 Spec = tuple[str, list[str | int]]
 Array = np.ndarray[Any, Any]
+
+_IMAGES: Spec = ("images", ["N", 1, 28, 28])
+_NOISE: Spec = ("noise", ["N", NOISE])
+_COTANGENT: Spec = ("cotangent", ["N", 10])
+_SOFTMAX_WEIGHT: Spec = ("softmax_weight", ["N", 1])
+_LOGITS: Spec = ("logits", ["N", 10])
+_PURIFIED: Spec = ("purified_images", ["N", 1, 28, 28])
+_GRADIENT: Spec = ("images_gradient", ["N", 1, 28, 28])
 
 
 def band_of(dataset: str, label: int) -> int:

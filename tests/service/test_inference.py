@@ -1,0 +1,80 @@
+"""The device that was asked for is the one in use, or there is a sentence that says why not."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service import inference
+from service.errors import DeviceError
+from service.inference import Runtime, usable_cpus
+
+
+def classifier_file(models_dir: Path) -> Path:
+    return models_dir / "mnist/mnist-classifier.onnx"
+
+
+def without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference.ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
+
+
+def test_cuda_fails_where_there_is_none_and_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_cuda(monkeypatch)
+    with pytest.raises(DeviceError, match=r"'cuda' was asked for.*CPUExecutionProvider.*make serve DEVICE=cuda"):
+        Runtime("cuda")
+
+
+def test_auto_takes_the_cpu_where_there_is_no_cuda(
+    monkeypatch: pytest.MonkeyPatch, models_dir: Path
+) -> None:
+    without_cuda(monkeypatch)
+    runtime = Runtime("auto")
+    assert runtime.asked == "auto"
+    assert runtime.open(classifier_file(models_dir)).provider == "CPUExecutionProvider"
+
+
+def test_a_silent_fallback_to_the_cpu_fails_where_cuda_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, models_dir: Path
+) -> None:
+    real = inference.ort.InferenceSession
+
+    def falls_back(path: Path, options: Any, providers: list[str]) -> Any:
+        assert providers[0] == "CUDAExecutionProvider"
+        return real(path, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(inference.ort, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(inference.ort, "preload_dlls", lambda: None, raising=False)
+    monkeypatch.setattr(inference.ort, "InferenceSession", falls_back)
+    with pytest.raises(DeviceError, match=r"mnist-classifier.onnx got CPUExecutionProvider"):
+        Runtime("cuda").open(classifier_file(models_dir))
+    assert Runtime("auto").open(classifier_file(models_dir)).provider == "CPUExecutionProvider"
+
+
+def test_two_distributions_of_the_engine_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference.metadata, "version", lambda name: "1")
+    with pytest.raises(DeviceError, match="onnxruntime and onnxruntime-gpu are both installed"):
+        Runtime("cpu")
+
+
+def test_threads_are_what_was_asked_for_or_what_may_be_used() -> None:
+    assert Runtime("cpu", 3).threads == 3
+    assert Runtime("cpu").threads == usable_cpus() >= 1
+
+
+@pytest.mark.parametrize(("quota", "expected"), [("max 100000", 8), ("200000 100000", 2), ("50000 100000", 1)])
+def test_the_cgroup_quota_cuts_the_cpus(monkeypatch: pytest.MonkeyPatch, quota: str, expected: int) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(Path, "read_text", lambda _: quota)
+    assert usable_cpus() == expected
+
+
+def test_a_session_answers_by_name(models_dir: Path) -> None:
+    session = Runtime("cpu", 1).open(classifier_file(models_dir))
+    assert session.input_names == ("images",)
+    outputs = session.run(images=np.zeros((3, 1, 28, 28), np.float32))
+    assert set(outputs) == {"logits"}
+    assert outputs["logits"].shape == (3, 10)

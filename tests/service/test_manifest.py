@@ -1,0 +1,109 @@
+"""A models folder that is not what its manifest says is refused, with the file and the reason."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service import manifest as manifests
+from service.errors import ManifestError
+
+
+@pytest.fixture
+def folder(models_dir: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(models_dir, tmp_path / "models"))
+
+
+def change(folder: Path, edit: Callable[[dict[str, Any]], None]) -> None:
+    path = folder / manifests.FILE_NAME
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
+
+
+def verify(folder: Path) -> None:
+    manifests.verify(folder, manifests.read(folder))
+
+
+def test_an_untouched_folder_passes(folder: Path) -> None:
+    verify(folder)
+
+
+@pytest.mark.parametrize(
+    "file", ["mnist/mnist-classifier.onnx", "mnist/mnist-classifier.bin", "fashion-mnist/samples.npz"]
+)
+def test_a_tampered_file_is_refused(folder: Path, file: str) -> None:
+    path = folder / file
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ManifestError, match=rf"{path.name} has SHA-256 [0-9a-f]{{64}}, the manifest says"):
+        verify(folder)
+
+
+def test_a_missing_file_is_refused(folder: Path) -> None:
+    (folder / "mnist/mnist-classifier.bin").unlink()
+    with pytest.raises(ManifestError, match=r"mnist-classifier.bin is named by the manifest but does not exist"):
+        verify(folder)
+
+
+@pytest.mark.parametrize("outside", ["../outside.onnx", "/etc/hostname", "mnist/../../outside.onnx"])
+def test_a_path_outside_the_folder_is_refused(folder: Path, outside: str) -> None:
+    (folder.parent / "outside.onnx").write_bytes(b"")
+    change(folder, lambda content: content["graphs"][0].update(file=outside))
+    with pytest.raises(ManifestError, match="lies outside"):
+        verify(folder)
+
+
+def test_a_link_out_of_the_folder_is_refused(folder: Path) -> None:
+    path = folder / "mnist/mnist-classifier.onnx"
+    shutil.move(path, folder.parent / "elsewhere.onnx")
+    path.symlink_to(folder.parent / "elsewhere.onnx")
+    with pytest.raises(ManifestError, match="lies outside"):
+        verify(folder)
+
+
+@pytest.mark.parametrize(
+    ("edit", "fragment"),
+    [
+        (lambda content: content.update(version=2), "version"),
+        (lambda content: content.update(surprise=1), "surprise"),
+        (lambda content: content["graphs"][0].update(sha256="abc"), "sha256"),
+        (lambda content: content["graphs"][0].update(kind="oracle"), "kind"),
+        (lambda content: content.pop("class_names"), "class_names"),
+    ],
+)
+def test_a_broken_schema_is_refused(
+    folder: Path, edit: Callable[[dict[str, Any]], None], fragment: str
+) -> None:
+    change(folder, edit)
+    with pytest.raises(ManifestError, match=fragment):
+        manifests.read(folder)
+
+
+def test_no_manifest_and_no_json_are_refused(folder: Path) -> None:
+    path = folder / manifests.FILE_NAME
+    path.write_text("{")
+    with pytest.raises(ManifestError, match="breaks the schema"):
+        manifests.read(folder)
+    path.unlink()
+    with pytest.raises(ManifestError, match="does not exist; give the folder that holds"):
+        manifests.read(folder)
+    path.mkdir()
+    with pytest.raises(ManifestError, match="cannot be read"):
+        manifests.read(folder)
+
+
+def test_the_default_defense_comes_first(models_dir: Path) -> None:
+    assert manifests.read(models_dir).defenses("mnist") == ("autoencoder", "puvae")
+
+
+def test_a_graph_that_is_not_there_is_named(models_dir: Path) -> None:
+    manifest = manifests.read(models_dir)
+    with pytest.raises(ManifestError, match="no pipeline for dataset 'mnist' with defense 'none'"):
+        manifest.graph("mnist", "pipeline")

@@ -1,0 +1,54 @@
+"""Settings come from the environment, and unsafe ones are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from service.settings import Settings
+
+
+def test_the_environment_sets_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PURIFIER_PORT", "8080")
+    monkeypatch.setenv("PURIFIER_THREADS", "")
+    assert Settings().port == 8080
+    assert Settings().threads is None
+    assert Settings(port=1).port == 1
+
+
+@pytest.mark.parametrize(
+    "unsafe",
+    [
+        {"port": 65536},
+        {"port": -1},
+        {"host": "not a host"},
+        {"host": ""},
+        {"device": "tpu"},
+        {"threads": 0},
+        {"threads": 100_000},
+        {"max_body_bytes": 0},
+        {"max_body_bytes": 10**12},
+        {"body_timeout_s": 0},
+        {"body_timeout_s": float("inf")},
+        {"workers": 0},
+        {"max_waiting": -1},
+        {"max_waiting_attacks": 10**6},
+        {"drain_s": float("nan")},
+        {"unknown": 1},
+    ],
+)
+def test_unsafe_ones_are_refused(unsafe: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Settings(**unsafe)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0", "localhost", "my-host.example"])
+def test_addresses_and_names_are_hosts(host: str) -> None:
+    assert str(Settings(host=host).host) == host
+
+
+def test_they_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        Settings().port = 1  # type: ignore[misc]
