@@ -90,12 +90,17 @@ def walk(
     """A walk with the defaults filled in.
 
     Raises:
-        ParameterError: eps is above the norm's limit, steps x restarts above 1000, or FGSM is given
-            parameters of PGD.
+        ParameterError: eps or step_size is above the norm's limit, steps x restarts above 1000, or FGSM is
+            given parameters of PGD.
     """
     radius = DEFAULT_EPS[norm] if eps is None else eps
-    if radius > MAX_EPS[norm]:
-        raise ParameterError(f"eps is {radius} with norm={norm}; allowed: 0 to {MAX_EPS[norm]:g}")
+    longest = MAX_EPS[norm]
+    if radius > longest:
+        raise ParameterError(f"eps is {radius} with norm={norm}; allowed: 0 to {longest:g}")
+    if step_size is not None and step_size > longest:
+        raise ParameterError(
+            f"step_size is {step_size} with norm={norm}; allowed: above 0, at most {longest:g}"
+        )
     if method == "fgsm":
         only_pgd = {"steps": steps, "step_size": step_size, "restarts": restarts, "random_start": random_start}
         unused = [name for name, value in only_pgd.items() if value is not None]
@@ -108,7 +113,7 @@ def walk(
     count, times = steps or DEFAULT_STEPS, restarts or 1
     if count * times > MAX_TOTAL_STEPS:
         raise ParameterError(
-            f"steps x restarts is {count} x {times} = {count * times}; allowed: {MAX_TOTAL_STEPS}"
+            f"steps x restarts is {count} x {times} = {count * times}; allowed: at most {MAX_TOTAL_STEPS}"
         )
     size = default_step_size(radius, count) if step_size is None else step_size
     return Walk("pgd", norm, radius, count, size, times, random_start is not False, seed)

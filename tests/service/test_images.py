@@ -151,7 +151,10 @@ NOT_IMAGES: dict[str, tuple[Callable[[], bytes], str]] = {
     "half a PNG": (lambda: _cut(NOISY), "damaged or truncated"),
     "half a JPEG": (lambda: _cut(picture(Image.open(io.BytesIO(NOISY)), "JPEG")), "damaged or truncated"),
     "a PNG with broken pixels": (lambda: NOISY[:200] + bytes(100) + NOISY[300:], "damaged or truncated"),
-    "one pixel too wide": (lambda: picture(Image.new("1", (2049, 1))), "2049 x 1 pixels; allowed: at most 2048"),
+    "one pixel too wide": (
+        lambda: picture(Image.new("1", (2049, 1))),
+        "2049 x 1 pixels; allowed: at most 2048",
+    ),
     "a bomb below Pillow's limit": (lambda: HUGE, "9400 x 9400 pixels"),
     "a bomb above Pillow's limit": (lambda: _with_size(HUGE, 60_000, 60_000), "allowed"),
 }

@@ -24,13 +24,13 @@ def without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_cuda_fails_where_there_is_none_and_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     without_cuda(monkeypatch)
-    with pytest.raises(DeviceError, match=r"'cuda' was asked for.*CPUExecutionProvider.*make serve DEVICE=cuda"):
+    with pytest.raises(
+        DeviceError, match=r"'cuda' was asked for.*CPUExecutionProvider.*make serve DEVICE=cuda"
+    ):
         Runtime("cuda")
 
 
-def test_auto_takes_the_cpu_where_there_is_no_cuda(
-    monkeypatch: pytest.MonkeyPatch, models_dir: Path
-) -> None:
+def test_auto_takes_the_cpu_where_there_is_no_cuda(monkeypatch: pytest.MonkeyPatch, models_dir: Path) -> None:
     without_cuda(monkeypatch)
     runtime = Runtime("auto")
     assert runtime.asked == "auto"

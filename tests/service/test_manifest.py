@@ -48,7 +48,9 @@ def test_a_tampered_file_is_refused(folder: Path, file: str) -> None:
 
 def test_a_missing_file_is_refused(folder: Path) -> None:
     (folder / "mnist/mnist-classifier.bin").unlink()
-    with pytest.raises(ManifestError, match=r"mnist-classifier.bin is named by the manifest but does not exist"):
+    with pytest.raises(
+        ManifestError, match=r"mnist-classifier.bin is named by the manifest but does not exist"
+    ):
         verify(folder)
 
 

@@ -34,7 +34,9 @@ def test_the_preferred_offer_is_chosen(accept: str | None, chosen: str) -> None:
     assert choose(accept, OFFERS) == chosen
 
 
-@pytest.mark.parametrize("accept", ["text/html", "image/png;q=0", "*/*;q=0", "image/png;q=nan", "png", "image/png;q=-1"])
+@pytest.mark.parametrize(
+    "accept", ["text/html", "image/png;q=0", "*/*;q=0", "image/png;q=nan", "png", "image/png;q=-1"]
+)
 def test_nothing_acceptable_is_an_error_that_names_the_offers(accept: str) -> None:
     with pytest.raises(NotAcceptableError, match="image/png or application/json"):
         choose(accept, OFFERS)
