@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 
 import anyio
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -71,6 +72,11 @@ async def extract_image(headers: Headers, data: bytes) -> bytes:
 
 
 async def _file_of_form(content_type: str, data: bytes) -> bytes:
+    # The parser below takes a form that is cut off for a shorter one.
+    boundary = parse_options_header(content_type)[1].get(b"boundary")
+    if boundary is not None and data and b"--" + boundary + b"--" not in data:
+        raise FormError("the form is cut off, or ends with another boundary than its Content-Type says")
+
     async def stream() -> AsyncGenerator[bytes, None]:
         yield data
 
