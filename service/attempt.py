@@ -222,8 +222,7 @@ def _label(defense: Defense, image: FloatArray, goal: Goal) -> int:
 def _look(defense: Defense, images: list[FloatArray], stopwatch: Stopwatch) -> list[tuple[View, View]]:
     """Each image as the classifier sees it without and with the defense, all in one batch."""
     batch = np.concatenate(images)
-    with stopwatch.stage("purify"):
-        purified = defense.purify(batch)
+    purified = defense.purify(batch, None, stopwatch)
     with stopwatch.stage("classify"):
         predictions = predict(defense.classifier, np.concatenate([batch, purified]))
     views = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from service.attacks import DEFAULT_STEPS, Norm
@@ -22,6 +22,8 @@ Label = Annotated[int, Field(ge=0, le=9)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 PngBase64 = Annotated[str, Field(description="28 x 28, 8-bit grey PNG in base64")]
+# To a tenth of a microsecond: more digits are noise.
+Milliseconds = Annotated[float, Field(ge=0), AfterValidator(lambda ms: round(ms, 4))]
 Models = Annotated[dict[str, str], Field(description="the graphs that were used: name to SHA-256")]
 
 
@@ -175,16 +177,16 @@ class EvidenceAnswer(Answer):
 class ClassifyTimings(Answer):
     """Milliseconds. `total` runs from the request's arrival, thus includes receiving and queueing."""
 
-    decode: float
-    purify: float
-    classify: float
-    total: float
+    decode: Milliseconds
+    purify: Milliseconds
+    classify: Milliseconds
+    total: Milliseconds
 
 
 class AttackTimings(ClassifyTimings):
     """Milliseconds. `total` runs from the request's arrival, thus includes receiving and queueing."""
 
-    attack: float
+    attack: Milliseconds
 
 
 class ClassifyAnswer(Verdict):
@@ -359,10 +361,10 @@ class PercentilesAnswer(Answer):
     """Durations in milliseconds."""
 
     count: int
-    p50_ms: float
-    p90_ms: float
-    p95_ms: float
-    p99_ms: float
+    p50_ms: Milliseconds
+    p90_ms: Milliseconds
+    p95_ms: Milliseconds
+    p99_ms: Milliseconds
 
 
 class StageAnswer(Answer):
@@ -391,10 +393,10 @@ class BenchmarkRow(Answer):
     precision: str
     runtime: str
     device: str = Field(description="the execution provider that it ran on")
-    p50_ms: float = Field(description="of a call, thus of a whole batch")
-    p95_ms: float
-    p99_ms: float
-    per_image_ms: float = Field(description="p50_ms / batch")
+    p50_ms: Milliseconds = Field(description="of a call, thus of a whole batch")
+    p95_ms: Milliseconds
+    p99_ms: Milliseconds
+    per_image_ms: Milliseconds = Field(description="p50_ms / batch")
     n: int = Field(description="timed calls")
 
 

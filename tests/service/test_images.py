@@ -20,12 +20,13 @@ BLACK_AND_WHITE = np.where(RAMP > 100, 255, 0).astype(np.uint8)
 
 
 def decoded(data: bytes) -> Array:
-    image = images.decode(data)
+    image: Array = images.decode(data)
     assert image.shape == (1, 1, 28, 28)
     assert image.dtype == np.float32
     assert image.min() >= 0
     assert image.max() <= 1
-    return image[0, 0]
+    pixels: Array = image[0, 0]
+    return pixels
 
 
 def test_a_grey_28x28_image_passes_unchanged_bit_for_bit() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 
-from service import inference
 from service.errors import DeviceError
 from service.inference import Runtime, usable_cpus
 
@@ -19,7 +20,7 @@ def classifier_file(models_dir: Path) -> Path:
 
 
 def without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inference.ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
 
 
 def test_cuda_fails_where_there_is_none_and_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,22 +41,22 @@ def test_auto_takes_the_cpu_where_there_is_no_cuda(monkeypatch: pytest.MonkeyPat
 def test_a_silent_fallback_to_the_cpu_fails_where_cuda_was_asked_for(
     monkeypatch: pytest.MonkeyPatch, models_dir: Path
 ) -> None:
-    real = inference.ort.InferenceSession
+    real = ort.InferenceSession
 
     def falls_back(path: Path, options: Any, providers: list[str]) -> Any:
         assert providers[0] == "CUDAExecutionProvider"
         return real(path, options, providers=["CPUExecutionProvider"])
 
-    monkeypatch.setattr(inference.ort, "get_available_providers", lambda: ["CUDAExecutionProvider"])
-    monkeypatch.setattr(inference.ort, "preload_dlls", lambda: None, raising=False)
-    monkeypatch.setattr(inference.ort, "InferenceSession", falls_back)
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(ort, "preload_dlls", lambda: None, raising=False)
+    monkeypatch.setattr(ort, "InferenceSession", falls_back)
     with pytest.raises(DeviceError, match=r"mnist-classifier.onnx got CPUExecutionProvider"):
         Runtime("cuda").open(classifier_file(models_dir))
     assert Runtime("auto").open(classifier_file(models_dir)).provider == "CPUExecutionProvider"
 
 
 def test_two_distributions_of_the_engine_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inference.metadata, "version", lambda name: "1")
+    monkeypatch.setattr(metadata, "version", lambda name: "1")
     with pytest.raises(DeviceError, match="onnxruntime and onnxruntime-gpu are both installed"):
         Runtime("cpu")
 

@@ -76,9 +76,9 @@ def _write_graphs(folder: Path, dataset: str) -> list[dict[str, Any]]:
         "WT": weights.T.copy(),
         "boost": boost,
         "mixing": mixing,
-        "contrast": np.float32(CONTRAST),
-        "zero": np.float32(0),
-        "one": np.float32(1),
+        "contrast": np.array(CONTRAST, np.float32),
+        "zero": np.array(0, np.float32),
+        "one": np.array(1, np.float32),
         "flat": np.array([-1, 784]),
         "square": np.array([-1, 1, 28, 28]),
     }

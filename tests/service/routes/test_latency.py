@@ -1,0 +1,68 @@
+"""GET /latency counts what was answered; POST /latency/benchmark gives Table 3."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from service.app import create_app
+from service.settings import Settings
+from tests.service.asking import digit
+from tests.service.conftest import wait_until_ready
+
+PNG = {"content-type": "image/png"}
+
+
+def stages(client: TestClient) -> dict[tuple[str, str], dict[str, Any]]:
+    answer = client.get("/latency").json()
+    return {(item["endpoint"], item["stage"]): item for item in answer["stages"]}
+
+
+def test_each_stage_of_each_endpoint_is_counted(settings: Settings) -> None:
+    with TestClient(create_app(settings)) as client:
+        wait_until_ready(client)
+        for _ in range(3):
+            client.post("/classify", content=digit(), headers=PNG)
+        client.get("/samples/mnist/1")
+        client.get("/samples/mnist/2")
+        seen = stages(client)
+    for stage in ("receive", "queue", "decode", "purify", "classify", "total"):
+        reading = seen["POST /classify", stage]
+        assert reading["since_start"]["count"] == reading["last_minute"]["count"] == 3
+        values = [reading["since_start"][name] for name in ("p50_ms", "p90_ms", "p95_ms", "p99_ms")]
+        assert values == sorted(values)
+    assert seen["GET /samples/{dataset}/{n}", "total"]["since_start"]["count"] == 2
+
+
+def test_refusals_and_unknown_paths_are_not_counted(settings: Settings) -> None:
+    with TestClient(create_app(settings)) as client:
+        wait_until_ready(client)
+        client.post("/classify", content=b"x", headers=PNG)
+        client.get("/samples/mnist/99")
+        for number in range(5):
+            client.get(f"/nowhere/{number}")
+        assert {endpoint for endpoint, _ in stages(client)} <= {"GET /readyz", "GET /latency"}
+
+
+@pytest.mark.parametrize(("defense", "expected"), [("autoencoder", 3), ("none", 1)])
+def test_the_benchmark_times_each_stage_alone(client: TestClient, defense: str, expected: int) -> None:
+    query: dict[str, Any] = {"dataset": "fashion-mnist", "defense": defense, "batch": 4, "repeats": 5}
+    answer = client.post("/latency/benchmark", params=query).json()
+    assert (answer["dataset"], answer["threads"]) == ("fashion-mnist", 1)
+    assert [row["stage"] for row in answer["rows"]] == (
+        ["purify", "classify", "pipeline"] if expected == 3 else ["classify"]
+    )
+    for row in answer["rows"]:
+        assert (row["batch"], row["n"], row["precision"]) == (4, 5, "fp32")
+        assert row["device"] == "CPUExecutionProvider"
+        assert 0 < row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"]
+        assert row["per_image_ms"] == pytest.approx(row["p50_ms"] / 4, abs=1e-4)
+
+
+def test_the_papers_latencies_stand_beside_it(client: TestClient) -> None:
+    answer = client.post("/latency/benchmark?repeats=1").json()
+    paper = {row["defense"]: row["seconds_per_image"] for row in answer["paper"]}
+    assert paper == {"defense_gan": 14.80, "puvae": 0.11, "autoencoder": 0.008}
+    assert "other hardware" in answer["paper_note"]
