@@ -98,9 +98,7 @@ def walk(
     if radius > longest:
         raise ParameterError(f"eps is {radius} with norm={norm}; allowed: 0 to {longest:g}")
     if step_size is not None and step_size > longest:
-        raise ParameterError(
-            f"step_size is {step_size} with norm={norm}; allowed: above 0, at most {longest:g}"
-        )
+        raise ParameterError(f"step_size is {step_size} with norm={norm}; allowed: above 0, at most {longest:g}")
     if method == "fgsm":
         only_pgd = {"steps": steps, "step_size": step_size, "restarts": restarts, "random_start": random_start}
         unused = [name for name, value in only_pgd.items() if value is not None]
@@ -144,9 +142,7 @@ class Goal:
             ParameterError: the data set or the defense is unknown, or there is no pipeline to attack.
         """
         if self.target == "pipeline" and self.defense == NO_DEFENSE:
-            raise ParameterError(
-                "target=pipeline needs a purifier, and defense is 'none'; allowed: target=classifier"
-            )
+            raise ParameterError("target=pipeline needs a purifier, and defense is 'none'; allowed: target=classifier")
         return catalog.white_box(self.dataset, NO_DEFENSE if self.target == "classifier" else self.defense)
 
 
@@ -225,10 +221,7 @@ def _look(defense: Defense, images: list[FloatArray], stopwatch: Stopwatch) -> l
     purified = defense.purify(batch, None, stopwatch)
     with stopwatch.stage("classify"):
         predictions = predict(defense.classifier, np.concatenate([batch, purified]))
-    views = [
-        View(image[None], prediction)
-        for image, prediction in zip([*batch, *purified], predictions, strict=True)
-    ]
+    views = [View(image[None], prediction) for image, prediction in zip([*batch, *purified], predictions, strict=True)]
     return list(zip(views[: len(batch)], views[len(batch) :], strict=True))
 
 

@@ -46,9 +46,7 @@ async def read_body(request: Request, *, max_bytes: int, timeout_s: float) -> by
                 if len(data) > max_bytes:
                     raise _too_large(f"has more than {max_bytes} bytes", max_bytes)
     except TimeoutError as error:
-        raise SlowBodyError(
-            f"{len(data)} bytes arrived in {timeout_s:g} s, and the body was not complete"
-        ) from error
+        raise SlowBodyError(f"{len(data)} bytes arrived in {timeout_s:g} s, and the body was not complete") from error
     return bytes(data)
 
 

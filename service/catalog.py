@@ -164,9 +164,7 @@ class Catalog:
         """
         allowed = self.defenses(self._known(dataset))
         if defense not in allowed:
-            raise ParameterError(
-                f"unknown defense {shortened(defense)} for {dataset}; allowed: {', '.join(allowed)}"
-            )
+            raise ParameterError(f"unknown defense {shortened(defense)} for {dataset}; allowed: {', '.join(allowed)}")
         if defense == NO_DEFENSE:
             return None
         graph = self.manifest.graph(dataset, "purifier", defense)

@@ -39,17 +39,13 @@ async def _image_bytes(request: Request, state: State, models: Models, timer: Ti
     """The body's picture. Depends on the models, so that nothing is received before they are loaded."""
     settings = state.settings
     with timer.stage("receive"):
-        return await bodies.read_image(
-            request, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s
-        )
+        return await bodies.read_image(request, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
 
 
 async def _optional_image_bytes(request: Request, state: State, models: Models, timer: Timer) -> bytes | None:
     settings = state.settings
     with timer.stage("receive"):
-        data = await bodies.read_body(
-            request, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s
-        )
+        data = await bodies.read_body(request, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
         return await bodies.extract_image(request.headers, data) if data else None
 
 

@@ -65,9 +65,7 @@ class Runtime:
         providers = [_CUDA, _CPU] if self._use_cuda else [_CPU]
         session = Session(ort.InferenceSession(path, self._options(), providers=providers))
         if self.asked == "cuda" and session.provider != _CUDA:
-            raise DeviceError(
-                f"device 'cuda' was asked for, but {path.name} got {session.provider}; {_INSTALL_HINT}"
-            )
+            raise DeviceError(f"device 'cuda' was asked for, but {path.name} got {session.provider}; {_INSTALL_HINT}")
         return session
 
     def _options(self) -> ort.SessionOptions:

@@ -142,9 +142,7 @@ class LatencyBook:
         now_s = self._clock()
         with self._lock:
             return [
-                Reading(
-                    endpoint, stage, series.since_start.percentiles(), series.last_minute(now_s).percentiles()
-                )
+                Reading(endpoint, stage, series.since_start.percentiles(), series.last_minute(now_s).percentiles())
                 for (endpoint, stage), series in self._series.items()
             ]
 

@@ -102,9 +102,7 @@ class Manifest(_Entry):
 
     def defenses(self, dataset: str) -> tuple[str, ...]:
         """Names of the purifiers for a data set, 'autoencoder' first."""
-        names = [
-            graph.defense for graph in self.graphs if graph.kind == "purifier" and graph.dataset == dataset
-        ]
+        names = [graph.defense for graph in self.graphs if graph.kind == "purifier" and graph.dataset == dataset]
         return tuple(sorted(names, key=lambda name: (name != "autoencoder", name)))
 
     def graph(self, dataset: str, kind: Kind, defense: str = "none") -> Graph:
@@ -153,9 +151,7 @@ def verify(folder: Path, manifest: Manifest) -> None:
             raise ManifestError(f"{path} is named by the manifest but does not exist")
         found = sha256(path)
         if found != entry.sha256:
-            raise ManifestError(
-                f"{path} has SHA-256 {found}, the manifest says {entry.sha256}; restore the file"
-            )
+            raise ManifestError(f"{path} has SHA-256 {found}, the manifest says {entry.sha256}; restore the file")
 
 
 def sha256(path: Path) -> str:

@@ -66,9 +66,7 @@ class Defense:
     @property
     def models(self) -> dict[str, str]:
         """The graphs in use: name to SHA-256."""
-        graphs = (
-            [self.classifier.graph] if self.purifier is None else [self.purifier.graph, self.classifier.graph]
-        )
+        graphs = [self.classifier.graph] if self.purifier is None else [self.purifier.graph, self.classifier.graph]
         return {graph.name: graph.sha256 for graph in graphs}
 
     def purify(self, images: FloatArray, seed: int | None, stopwatch: Stopwatch) -> FloatArray:

@@ -29,9 +29,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-def _problem(
-    request: Request, status: int, title: str, detail: str, headers: dict[str, str] | None = None
-) -> Response:
+def _problem(request: Request, status: int, title: str, detail: str, headers: dict[str, str] | None = None) -> Response:
     slug = title.lower().replace(" ", "-")
     problem = Problem(
         type=f"urn:problem-type:purifier:{slug}",

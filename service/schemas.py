@@ -69,9 +69,7 @@ class AttackQuery(DatasetQuery):
         None, ge=0, description="attack this shipped test image (GET /samples) in place of a body"
     )
     method: Method = Field("pgd", description="`fgsm` takes one step of length eps, `pgd` walks in several")
-    norm: Norm = Field(
-        "linf", description="how eps measures the perturbation: its largest pixel, or its length"
-    )
+    norm: Norm = Field("linf", description="how eps measures the perturbation: its largest pixel, or its length")
     eps: float | None = Field(
         None,
         ge=0,
@@ -112,9 +110,7 @@ class AttackQuery(DatasetQuery):
     restarts: int | None = Field(
         None, ge=1, le=10, description="pgd only: walks, 1 to 10 (default 1); the best one counts"
     )
-    random_start: bool | None = Field(
-        None, description="pgd only: start from a random point within eps (default true)"
-    )
+    random_start: bool | None = Field(None, description="pgd only: start from a random point within eps (default true)")
     seed: Seed = Field(0, description="seed of the random starts, 0 to 4294967295")
 
 

@@ -13,9 +13,7 @@ from service.inference import DeviceChoice
 ENV_PREFIX = "PURIFIER_"
 SHIPPED_MODELS = Path(__file__).resolve().parent.parent / "models"
 _MEBIBYTE = 1024 * 1024
-_HostName = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$", max_length=253)
-]
+_HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$", max_length=253)]
 
 
 class Settings(BaseSettings):
@@ -27,9 +25,7 @@ class Settings(BaseSettings):
 
     host: IPvAnyAddress | _HostName = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 lets the system choose")
-    device: DeviceChoice = Field(
-        "auto", description="'cuda' fails where there is none, 'auto' says what it got"
-    )
+    device: DeviceChoice = Field("auto", description="'cuda' fails where there is none, 'auto' says what it got")
     models_dir: Path = Field(SHIPPED_MODELS, description="the folder that holds manifest.json")
     threads: int | None = Field(
         None,

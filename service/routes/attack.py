@@ -93,9 +93,7 @@ def _subject(
             return images.decode(data), None
         if data is not None or query.sample is None:
             found = "neither is" if data is None else "both are"
-            raise ParameterError(
-                f"{found} given; allowed: a picture as the body, or sample=N, exactly one of them"
-            )
+            raise ParameterError(f"{found} given; allowed: a picture as the body, or sample=N, exactly one of them")
         samples = catalog.samples(query.dataset)
         index = samples.checked(query.sample)
         return images.from_bytes(samples.images[index])[None, None], int(samples.labels[index])

@@ -9,10 +9,10 @@ from service.schemas import Problem
 
 Responses = dict[int | str, dict[str, Any]]
 _BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
-_PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_PROBLEM = {"application/problem+json": {"schema": Problem.model_json_schema()}}
 
 PROBLEMS: Responses = {
-    "4XX": {"description": "What was found, and what is allowed", "model": Problem, "content": _PROBLEM},
+    "4XX": {"description": "What was found, and what is allowed", "content": _PROBLEM},
     "5XX": {
         "description": "Busy, not ready (see Retry-After) or failed",
         "model": Problem,
@@ -35,7 +35,5 @@ def png(description: str, headers: dict[str, str]) -> dict[str, Any]:
     return {
         "description": description,
         "content": {"image/png": {"schema": _BINARY}},
-        "headers": {
-            name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()
-        },
+        "headers": {name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()},
     }

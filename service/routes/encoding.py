@@ -28,9 +28,7 @@ def accepted(request: Request, offers: tuple[str, ...]) -> str:
 
 def verdict(prediction: Prediction, class_names: ClassNames) -> Verdict:
     """A prediction with its class name."""
-    return Verdict(
-        label=prediction.label, class_name=class_names[prediction.label], confidence=prediction.confidence
-    )
+    return Verdict(label=prediction.label, class_name=class_names[prediction.label], confidence=prediction.confidence)
 
 
 def picture(view: View, class_names: ClassNames) -> PictureAnswer:

@@ -50,8 +50,7 @@ async def run_benchmark(
     images = query.batch * query.repeats
     if images > MAX_BENCHMARK_IMAGES:
         raise ParameterError(
-            f"batch x repeats is {query.batch} x {query.repeats} = {images}; "
-            f"allowed: at most {MAX_BENCHMARK_IMAGES}"
+            f"batch x repeats is {query.batch} x {query.repeats} = {images}; allowed: at most {MAX_BENCHMARK_IMAGES}"
         )
 
     def job() -> list[Timing]:

@@ -22,9 +22,7 @@ async def models(catalog: Models) -> ModelsAnswer:
                 class_names=catalog.class_names(dataset),
                 defenses=catalog.defenses(dataset),
                 graphs=tuple(
-                    _graph_answer(catalog, graph)
-                    for graph in catalog.manifest.graphs
-                    if graph.dataset == dataset
+                    _graph_answer(catalog, graph) for graph in catalog.manifest.graphs if graph.dataset == dataset
                 ),
             )
             for dataset in catalog.datasets

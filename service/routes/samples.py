@@ -44,9 +44,7 @@ async def list_samples(catalog: Models, query: Annotated[DatasetQuery, Query()])
 @router.get(
     "/samples/{dataset}/{n}",
     response_class=Response,
-    responses={
-        200: png("The test image, 28 x 28, 8-bit grey", {**_HEADERS, "Cache-Control": "how long it holds"})
-    },
+    responses={200: png("The test image, 28 x 28, 8-bit grey", {**_HEADERS, "Cache-Control": "how long it holds"})},
 )
 async def get_sample(
     catalog: Models,

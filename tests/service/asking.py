@@ -17,9 +17,7 @@ PROBLEM_KEYS = {"type", "title", "status", "detail", "instance", "error"}
 
 def png(pixels: Array, mode: str | None = None, **options: Any) -> bytes:
     """A PNG of an array, converted to `mode` where given."""
-    return picture(
-        Image.fromarray(pixels) if mode is None else Image.fromarray(pixels).convert(mode), **options
-    )
+    return picture(Image.fromarray(pixels) if mode is None else Image.fromarray(pixels).convert(mode), **options)
 
 
 def picture(image: Image.Image, file_format: str = "PNG", **options: Any) -> bytes:

@@ -133,9 +133,7 @@ def test_a_fault_of_ours_is_a_500_that_says_nothing_internal_and_is_raised_for_t
         assert client.post("/classify", content=digit(), headers=PNG).status_code == 200
 
 
-def test_a_full_lane_is_a_503_that_says_when_to_come_back(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_lane_is_a_503_that_says_when_to_come_back(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     async def full(*_: Any) -> Any:
         raise BusyError("all that is allowed")
 
@@ -187,6 +185,7 @@ def test_every_parameter_is_documented_with_its_range(client: TestClient) -> Non
         assert operation["description"], name
         assert {"200", "4XX", "5XX"} <= set(operation["responses"]), name
         assert "422" not in operation["responses"], name
+        assert set(operation["responses"]["4XX"]["content"]) == {"application/problem+json"}
         for parameter in operation.get("parameters", []):
             seen += 1
             assert parameter.get("description"), (name, parameter["name"])

@@ -108,9 +108,7 @@ def test_the_rounded_image_is_judged_by_itself(catalog: Catalog) -> None:
     image = from_bytes(pixels)[None, None]
     goal = Goal("mnist", "autoencoder", "classifier")
     result = attempt(catalog, image, goal, walk("fgsm", eps=25.3 / 255), Stopwatch())
-    assert np.array_equal(
-        result.after_rounding.adversarial.image, rounded(result.as_computed.adversarial.image)
-    )
+    assert np.array_equal(result.after_rounding.adversarial.image, rounded(result.as_computed.adversarial.image))
     assert result.as_computed.success
     assert not result.after_rounding.success
 

@@ -113,9 +113,7 @@ def test_further_defenses_are_loaded_on_first_use(models_dir: Path) -> None:
 def test_unknown_names_are_errors_that_say_what_is_allowed(catalog: Catalog) -> None:
     with pytest.raises(ParameterError, match="unknown dataset 'cifar'; allowed: mnist, fashion-mnist"):
         catalog.classifier("cifar")
-    with pytest.raises(
-        ParameterError, match="unknown defense 'x' for mnist; allowed: autoencoder, puvae, none"
-    ):
+    with pytest.raises(ParameterError, match="unknown defense 'x' for mnist; allowed: autoencoder, puvae, none"):
         catalog.purifier("mnist", "x")
     with pytest.raises(ParameterError, match="no gradient is shipped for defense 'puvae' of mnist"):
         catalog.white_box("mnist", "puvae")

@@ -30,9 +30,7 @@ class Hostile:
     headers: dict[str, str] = field(default_factory=lambda: PNG)
 
 
-def part(
-    name: str = "file", content: bytes = b"x", filename: str | None = "a.png", end: bytes = b"--b--\r\n"
-) -> bytes:
+def part(name: str = "file", content: bytes = b"x", filename: str | None = "a.png", end: bytes = b"--b--\r\n") -> bytes:
     disposition = f'form-data; name="{name}"' + (f'; filename="{filename}"' if filename is not None else "")
     return f"--b\r\nContent-Disposition: {disposition}\r\n\r\n".encode() + content + b"\r\n" + end
 
@@ -80,9 +78,7 @@ HOSTILE: dict[str, Hostile] = {
     "an empty form": Hostile(422, "no complete field", content=lambda: b"--b--\r\n", headers=FORM),
     "a form of no bytes": Hostile(422, "no complete field", content=nothing, headers=FORM),
     "half a form": Hostile(422, "the form", content=lambda: part(content=digit())[:60], headers=FORM),
-    "a form cut in its file": Hostile(
-        422, "cut off", content=lambda: part(content=digit())[:120], headers=FORM
-    ),
+    "a form cut in its file": Hostile(422, "cut off", content=lambda: part(content=digit())[:120], headers=FORM),
     "the wrong field": Hostile(422, "holds 'image'", content=lambda: part("image"), headers=FORM),
     "a field of no UTF-8": Hostile(
         422, "the form", content=lambda: part("zz").replace(b"zz", b"\xff\xfe"), headers=FORM
@@ -108,13 +104,9 @@ HOSTILE: dict[str, Hostile] = {
         422, "cannot be read", content=lambda: part("x", bytes(5000), filename=None), headers=FORM
     ),
     # queries
-    "an unknown data set": Hostile(
-        422, "unknown dataset 'cifar'; allowed: mnist", path="/classify?dataset=cifar"
-    ),
+    "an unknown data set": Hostile(422, "unknown dataset 'cifar'; allowed: mnist", path="/classify?dataset=cifar"),
     "a data set of no UTF-8": Hostile(422, "unknown dataset", path="/classify?dataset=%ff%fe"),
-    "a data set of a path": Hostile(
-        422, "unknown dataset '../../etc", path="/classify?dataset=../../etc/passwd"
-    ),
+    "a data set of a path": Hostile(422, "unknown dataset '../../etc", path="/classify?dataset=../../etc/passwd"),
     "a very long data set": Hostile(422, "...; allowed", path="/classify?dataset=" + 5000 * "x"),
     "an unknown defense": Hostile(422, "unknown defense 'wall' for mnist", path="/classify?defense=wall"),
     "an unknown parameter": Hostile(
@@ -147,9 +139,7 @@ HOSTILE: dict[str, Hostile] = {
     "steps of FGSM": Hostile(422, "method=fgsm does not use steps", path="/attack?method=fgsm&steps=3"),
     "label 10": Hostile(422, "label is '10'", path="/attack?label=10"),
     "the label as target": Hostile(422, "target_label is 3", path="/attack?label=3&target_label=3"),
-    "a pipeline without purifier": Hostile(
-        422, "needs a purifier", path="/attack?target=pipeline&defense=none"
-    ),
+    "a pipeline without purifier": Hostile(422, "needs a purifier", path="/attack?target=pipeline&defense=none"),
     "a body and a sample": Hostile(422, "both are given", path="/attack?sample=1"),
     "no body and no sample": Hostile(422, "neither is given", path="/attack", content=nothing),
     "a sample beyond": Hostile(422, "sample 30 of mnist", path="/attack?sample=30", content=nothing),
@@ -185,9 +175,7 @@ HOSTILE: dict[str, Hostile] = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_request_gets_its_problem_and_the_service_lives_on(client: TestClient, name: str) -> None:
     hostile = HOSTILE[name]
-    body = (
-        {} if hostile.method == "GET" else {"content": hostile.content(), "headers": _encoded(hostile.headers)}
-    )
+    body = {} if hostile.method == "GET" else {"content": hostile.content(), "headers": _encoded(hostile.headers)}
     response = client.request(hostile.method, hostile.path, **body)
     assert_problem(response, hostile.status, hostile.fragment)
     assert response.json()["instance"]

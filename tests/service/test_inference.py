@@ -25,9 +25,7 @@ def without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_cuda_fails_where_there_is_none_and_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     without_cuda(monkeypatch)
-    with pytest.raises(
-        DeviceError, match=r"'cuda' was asked for.*CPUExecutionProvider.*make serve DEVICE=cuda"
-    ):
+    with pytest.raises(DeviceError, match=r"'cuda' was asked for.*CPUExecutionProvider.*make serve DEVICE=cuda"):
         Runtime("cuda")
 
 

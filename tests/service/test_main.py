@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -106,6 +107,15 @@ def test_models_that_cannot_be_loaded_end_it_with_one_sentence(tmp_path: Path) -
     assert output.splitlines()[-1] == sentence
 
 
+def test_an_address_that_is_taken_ends_it_with_a_sentence(models_dir: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        process = start("--models-dir", str(models_dir), "--port", str(taken.getsockname()[1]))
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "address already in use" in output
+    assert "Traceback" not in output
+
+
 def test_a_second_sigterm_ends_the_draining() -> None:
     state = ServiceState(Settings(drain_s=300))
     server = Server(uvicorn.Config(lambda: None), state)
@@ -124,9 +134,7 @@ def test_without_time_to_drain_it_ends_at_once() -> None:
     assert server.should_exit
 
 
-def test_the_benchmark_prints_a_table_and_ends_in_json(
-    models_dir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_benchmark_prints_a_table_and_ends_in_json(models_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert benchmark.main(["--models-dir", str(models_dir), "--device", "cpu", "--repeats", "2"]) == 0
     *table, last = capsys.readouterr().out.splitlines()
     rows = json.loads(last)["rows"]
@@ -135,8 +143,6 @@ def test_the_benchmark_prints_a_table_and_ends_in_json(
     assert "per_image_ms" in table[0]
 
 
-def test_the_benchmark_refuses_a_folder_without_models(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_benchmark_refuses_a_folder_without_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert benchmark.main(["--models-dir", str(tmp_path)]) == 2
     assert "manifest.json does not exist" in capsys.readouterr().err

@@ -48,9 +48,7 @@ def test_a_tampered_file_is_refused(folder: Path, file: str) -> None:
 
 def test_a_missing_file_is_refused(folder: Path) -> None:
     (folder / "mnist/mnist-classifier.bin").unlink()
-    with pytest.raises(
-        ManifestError, match=r"mnist-classifier.bin is named by the manifest but does not exist"
-    ):
+    with pytest.raises(ManifestError, match=r"mnist-classifier.bin is named by the manifest but does not exist"):
         verify(folder)
 
 
@@ -80,9 +78,7 @@ def test_a_link_out_of_the_folder_is_refused(folder: Path) -> None:
         (lambda content: content.pop("class_names"), "class_names"),
     ],
 )
-def test_a_broken_schema_is_refused(
-    folder: Path, edit: Callable[[dict[str, Any]], None], fragment: str
-) -> None:
+def test_a_broken_schema_is_refused(folder: Path, edit: Callable[[dict[str, Any]], None], fragment: str) -> None:
     change(folder, edit)
     with pytest.raises(ManifestError, match=fragment):
         manifests.read(folder)

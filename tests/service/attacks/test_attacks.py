@@ -132,9 +132,7 @@ def test_the_input_is_untouched(name: str, norm: Norm) -> None:
 @pytest.mark.parametrize(("name", "norm"), CASES)
 def test_the_same_seed_gives_the_same_bytes(name: str, norm: Norm) -> None:
     model, images = WavyModel(weights()), images_in()
-    first, second, other = (
-        run(name, model, images, labels_of(model, images), norm, seed=seed) for seed in (1, 1, 2)
-    )
+    first, second, other = (run(name, model, images, labels_of(model, images), norm, seed=seed) for seed in (1, 1, 2))
     assert np.array_equal(first, second)
     draws_nothing = name in {"fgsm", "pgd from the image"}
     assert np.array_equal(first, other) == draws_nothing
@@ -237,9 +235,7 @@ def test_an_image_is_attacked_as_if_it_were_alone(norm: Norm) -> None:
     model, images = WavyModel(weights()), images_in()
     labels = labels_of(model, images)
     together = run("pgd from the image", model, images, labels, norm)
-    alone = [
-        run("pgd from the image", model, images[i : i + 1], labels[i : i + 1], norm) for i in range(len(images))
-    ]
+    alone = [run("pgd from the image", model, images[i : i + 1], labels[i : i + 1], norm) for i in range(len(images))]
     assert np.allclose(together, np.concatenate(alone), atol=1e-5)
 
 

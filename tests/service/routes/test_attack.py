@@ -136,9 +136,7 @@ def test_no_budget_changes_nothing(client: TestClient) -> None:
 
 def test_the_images_are_the_ones_that_were_judged(client: TestClient) -> None:
     answer = attack(client)
-    clean, adversarial = (
-        pixels_of(base64.b64decode(answer[name]["image_png"])) for name in ("clean", "adversarial")
-    )
+    clean, adversarial = (pixels_of(base64.b64decode(answer[name]["image_png"])) for name in ("clean", "adversarial"))
     assert np.array_equal(clean, image_of("mnist", 3))
     assert np.abs(adversarial.astype(int) - clean).max() == round(0.15 * 255)
 
