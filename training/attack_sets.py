@@ -6,7 +6,6 @@ perturbation in units of eps / 127. Made in chunks, so that an interrupted run g
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -92,7 +91,7 @@ def _chunked(
                     bar.update(batch.stop - batch.start)
                 temporary = path.with_suffix(".tmp")
                 torch.save(torch.cat(parts), temporary)
-                os.replace(temporary, path)
+                temporary.replace(path)
             else:
                 bar.update(last - first)
             chunks.append(torch.load(path, weights_only=True))

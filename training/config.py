@@ -86,6 +86,7 @@ PURIFIERS = {
         architecture="autoencoder",
         schedule=Schedule(epochs=8, batch_size=128, learning_rate=1e-3, weight_decay=1e-4),
         noise_std=0.1,
+        attacked_images=12_800,
         classifier_weight=0.01,
         classifier_epoch=4,
     ),
@@ -100,6 +101,7 @@ PURIFIERS = {
         architecture="autoencoder_paper",
         schedule=Schedule(epochs=10, batch_size=128, learning_rate=1e-3, weight_decay=0.0),
         noise_std=1.0,
+        attacked_images=12_800,
     ),
     ("fashion-mnist", "autoencoder_paper"): PurifierConfig(
         architecture="autoencoder_paper",

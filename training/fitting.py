@@ -11,10 +11,9 @@ import csv
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +26,7 @@ BatchLoss = Callable[[Tensor, int], tuple[Tensor, Mapping[str, float]]]
 Validate = Callable[[], Mapping[str, float]]
 _SEED_STRIDE = 1_000_003
 _CHECKPOINT_EVERY = 200
+_CONFIG = "config.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +64,7 @@ def fit(job: Job, model: nn.Module, batch_loss: BatchLoss, validate: Validate) -
         CheckpointError: the folder holds a checkpoint of another configuration.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
+    (job.folder / _CONFIG).write_text(json.dumps(dataclasses.asdict(job.config), indent=2) + "\n")
     optimizer = _adamw(model, job.schedule)
     state = _resume(job, model, optimizer)
     with tqdm(total=job.total_steps, initial=state.step, desc=job.name, unit="step", mininterval=2.0) as bar:
@@ -85,6 +86,18 @@ def fit(job: Job, model: nn.Module, batch_loss: BatchLoss, validate: Validate) -
     model.load_state_dict(state.best_weights)
     model.eval()
     return state.best
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The configuration that trained the weights in `folder`.
+
+    Raises:
+        CheckpointError: nothing was trained there.
+    """
+    path = folder / _CONFIG
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist; train there first")
+    return cast(dict[str, Any], json.loads(path.read_text()))
 
 
 @dataclasses.dataclass
@@ -154,7 +167,7 @@ def _save(job: Job, state: _State, model: nn.Module, optimizer: torch.optim.Opti
     }
     temporary = job.folder / "checkpoint.pt.tmp"
     torch.save(content, temporary)
-    os.replace(temporary, job.folder / "checkpoint.pt")
+    temporary.replace(job.folder / "checkpoint.pt")
 
 
 def _resume(job: Job, model: nn.Module, optimizer: torch.optim.Optimizer) -> _State:

@@ -14,7 +14,7 @@ LogitsFunction = Callable[[Tensor], Tensor]
 @torch.no_grad()
 def predict(logits: LogitsFunction, images: Tensor, *, batch_size: int = 500) -> Tensor:
     """Predictions (N,) int64 of images (N, 1, 28, 28)."""
-    return torch.cat([logits(batch).argmax(1).cpu() for batch in images.split(batch_size)])
+    return torch.cat([logits(batch).argmax(1).cpu() for batch in torch.split(images, batch_size)])
 
 
 def accuracy(predictions: Tensor, labels: Tensor) -> float:

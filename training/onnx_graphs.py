@@ -65,7 +65,10 @@ def write_weights(module: nn.Module, path: Path) -> StoredTensors:
 
 
 def to_onnx(
-    module: nn.Module, examples: tuple[Tensor, ...], inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+    module: nn.Module,
+    examples: tuple[Tensor, ...],
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
 ) -> onnx.ModelProto:
     """Export with a free batch dimension "N" and the names of the specs; the weights still inside."""
     batch = torch.export.Dim("N")
@@ -80,6 +83,8 @@ def to_onnx(
             input_names=[spec.name for spec in inputs],
             output_names=[spec.name for spec in outputs],
             dynamic_shapes=tuple({0: batch} for _ in examples),
+            # ONNX Runtime folds constants at load; folded here, a flipped weight would be stored a second time.
+            optimize=False,
             verbose=False,
         )
     if program is None:

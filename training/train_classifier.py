@@ -34,7 +34,7 @@ def train_classifier(
     torch.manual_seed(config.seed)
     model = VGG16(config.dropout)
     model.load_backbone(backbone)
-    model.to(device=device, memory_format=torch.channels_last)
+    model.to(device).to(memory_format=torch.channels_last)
     cross_entropy = nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
 
     def batch_loss(indices: Tensor, step: int) -> tuple[Tensor, Mapping[str, float]]:

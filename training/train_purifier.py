@@ -145,9 +145,7 @@ def _validation(
 
     def validate() -> Mapping[str, float]:
         accuracies = {
-            name: metrics.accuracy(
-                metrics.predict(lambda batch: pipeline(batch.to(device)), images), validation.labels
-            )
+            name: metrics.accuracy(metrics.predict(lambda batch: pipeline(batch.to(device)), images), validation.labels)
             for name, images in sets.items()
         }
         return {**accuracies, "mean_accuracy": sum(accuracies.values()) / len(accuracies)}

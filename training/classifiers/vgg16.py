@@ -108,7 +108,5 @@ def _read_backbone(backbone: str | Path) -> Mapping[str, Tensor]:
     except Exception as error:
         raise BackboneError(f"backbone {path} is not a safetensors file: {error}") from error
     return {
-        key.removeprefix("features."): value.float()
-        for key, value in stored.items()
-        if key.startswith("features.")
+        key.removeprefix("features."): value.float() for key, value in stored.items() if key.startswith("features.")
     }

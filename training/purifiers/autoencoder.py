@@ -35,9 +35,7 @@ class Autoencoder(nn.Module):
         self.bottom = nn.Sequential(*(_Block(2 * width) for _ in range(depth)))
         self.up = nn.Sequential(nn.GELU(), nn.Conv2d(2 * width, 4 * width, 1), nn.PixelShuffle(2))
         self.merge = nn.Conv2d(2 * width, width, 3, padding=1)
-        self.decoder = nn.Sequential(
-            _Block(width), nn.GELU(), nn.Conv2d(width, 4, 3, padding=1), nn.PixelShuffle(2)
-        )
+        self.decoder = nn.Sequential(_Block(width), nn.GELU(), nn.Conv2d(width, 4, 3, padding=1), nn.PixelShuffle(2))
 
     def forward(self, images: Tensor, noise: Tensor) -> Tensor:
         """Unclamped reconstructions (N, 1, 28, 28); noise of zeros makes it deterministic."""

@@ -1,0 +1,202 @@
+"""`python -m training VERB …`: train, export, evaluate and report, offline."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from service.errors import StartupError
+from training import data, devices
+from training.classifiers.vgg16 import VGG16
+from training.config import CLASSIFIERS, PURIFIERS, ClassifierConfig, PurifierConfig
+from training.errors import CheckpointError, TrainingError
+from training.evaluate import evaluate
+from training.export import TrainedClassifier, TrainedPurifier, export_dataset
+from training.fingerprint import fingerprint
+from training.fitting import read_config
+from training.protocols import PROTOCOLS
+from training.purifiers import ARCHITECTURES
+from training.report import write_report
+from training.train_classifier import train_classifier
+from training.train_purifier import attack_training_set, train_purifier
+
+Config = TypeVar("Config", ClassifierConfig, PurifierConfig)
+Verb = Callable[[argparse.Namespace], None]
+_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit status. Errors of ours are printed as a sentence, without a traceback."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (TrainingError, StartupError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command resumes from the last checkpoint", file=sys.stderr)
+        return _INTERRUPTED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    classifier = _verb(verbs, "classifier", _classifier, "fine-tune VGG-16 from ImageNet")
+    purifier = _verb(verbs, "purifier", _purifier, "train a purifier against attacks on the classifier")
+    export = _verb(verbs, "export", _export, "write verified ONNX graphs and the manifest")
+    evaluate = _verb(verbs, "evaluate", _evaluate, "measure the exported graphs under attack")
+    report = _verb(verbs, "report", _report, "draw figures and tables from the rows", dataset=False)
+    everything = _verb(verbs, "all", _all, "from the data to exported, verified graphs")
+    for command in (classifier, everything):
+        command.add_argument(
+            "--backbone",
+            default="imagenet",
+            help="'imagenet' downloads torchvision's weights; else a safetensors file with features.* keys",
+        )
+    purifier.add_argument("--defense", choices=_defenses(), default="autoencoder")
+    for command in (classifier, purifier, everything):
+        command.add_argument("--seed", type=int, default=0)
+        command.add_argument("--epochs", type=_positive, help="default: the configuration's")
+        command.add_argument("--train-n", type=_positive, help="train on the first N images only, to try things out")
+    for command in (classifier, purifier, export, evaluate, everything):
+        command.add_argument("--work-dir", type=Path, default=Path("runs"), help="checkpoints and logs (runs)")
+        command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    for command in (export, evaluate, report, everything):
+        command.add_argument("--models-dir", type=Path, default=Path("models"))
+    evaluate.add_argument("--protocol", choices=PROTOCOLS, default="paper")
+    evaluate.add_argument("--n", type=_positive, default=10_000, help="test images for the headline budgets (10000)")
+    evaluate.add_argument("--sweep-n", type=_positive, default=1_000, help="test images for other PGD budgets (1000)")
+    report.add_argument("--readme", type=Path, default=Path("README.md"))
+    return parser
+
+
+def _verb(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    run: Verb,
+    text: str,
+    *,
+    dataset: bool = True,
+) -> argparse.ArgumentParser:
+    command = verbs.add_parser(name, help=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    command.set_defaults(run=run)
+    command.add_argument("--data-dir", type=Path, help=f"else {data.DATA_DIR_VARIABLE}, else ./data")
+    if dataset:
+        command.add_argument("--dataset", choices=tuple(data.DATASETS), required=True)
+    return command
+
+
+def _classifier(options: argparse.Namespace) -> None:
+    train_classifier(
+        _load(options, "train"),
+        _load(options, "validation"),
+        config=_configured(CLASSIFIERS[options.dataset], options),
+        backbone=options.backbone,
+        device=devices.resolve(options.device),
+        folder=options.work_dir / options.dataset / "classifier",
+    )
+
+
+def _purifier(options: argparse.Namespace) -> None:
+    device = devices.resolve(options.device)
+    classifier = _trained_classifier(options).to(device).to(memory_format=torch.channels_last)
+    config = _configured(PURIFIERS[options.dataset, options.defense], options)
+    folder = options.work_dir / options.dataset
+    attacks = folder / f"attacks-{fingerprint(classifier)}"
+    train = _load(options, "train")
+    attacked = attack_training_set(classifier, train, config=config, device=device, folder=attacks / f"{len(train)}")
+    train_purifier(
+        attacked,
+        _load(options, "validation"),
+        classifier,
+        config=config,
+        device=device,
+        folder=folder / options.defense,
+        attacks=attacks / "validation",
+    )
+
+
+def _export(options: argparse.Namespace) -> None:
+    folder = options.work_dir / options.dataset
+    purifiers = []
+    for defense in _defenses():
+        weights = folder / defense / "weights.pt"
+        if weights.exists():
+            config = read_config(weights.parent)
+            module = ARCHITECTURES[config["architecture"]](config["noise_std"])
+            module.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+            purifiers.append(TrainedPurifier(defense, module, config))
+    if not purifiers:
+        raise CheckpointError(f"{folder} holds no purifier; run `python -m training purifier` first")
+    export_dataset(
+        options.dataset,
+        TrainedClassifier(_trained_classifier(options), read_config(folder / "classifier")),
+        tuple(purifiers),
+        test=_load(options, "test"),
+        models=options.models_dir,
+    )
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    evaluate(
+        options.dataset,
+        options.protocol,
+        test=_load(options, "test"),
+        models=options.models_dir,
+        cache=options.work_dir / "evaluation",
+        device=devices.resolve(options.device),
+        n=options.n,
+        sweep_n=options.sweep_n,
+    )
+
+
+def _report(options: argparse.Namespace) -> None:
+    write_report(options.models_dir, options.readme)
+
+
+def _all(options: argparse.Namespace) -> None:
+    _classifier(options)
+    for defense in _defenses():
+        _purifier(argparse.Namespace(**{**vars(options), "defense": defense}))
+    _export(options)
+
+
+def _trained_classifier(options: argparse.Namespace) -> torch.nn.Module:
+    path = options.work_dir / options.dataset / "classifier" / "weights.pt"
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist; run `python -m training classifier` first")
+    classifier = VGG16()
+    classifier.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return classifier.eval()
+
+
+def _load(options: argparse.Namespace, split: data.Split) -> data.Examples:
+    examples = data.load(options.dataset, split, options.data_dir)
+    return examples.first(options.train_n) if split == "train" else examples
+
+
+def _configured(config: Config, options: argparse.Namespace) -> Config:
+    epochs = options.epochs or config.schedule.epochs
+    return replace(config, seed=options.seed, schedule=replace(config.schedule, epochs=epochs))
+
+
+def _defenses() -> tuple[str, ...]:
+    return tuple(dict.fromkeys(defense for _, defense in PURIFIERS))
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not allowed; a whole number of at least 1 is")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

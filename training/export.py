@@ -1,0 +1,278 @@
+"""`python -m training export`: torch weights to verified ONNX graphs and their manifest entries."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from service import manifest as manifests
+from service.inference import Runtime, Session
+from service.manifest import Graph, HashedFile, Kind, Manifest, Samples, TensorSpec
+from training import metrics
+from training.data import Examples
+from training.errors import ExportError
+from training.gradient_graph import trace_gradient
+from training.onnx_graphs import OPSET, StoredTensors, share_weights, to_onnx, write_weights
+from training.pipeline import ClampedPurifier, Pipeline, Purifier, freeze
+from training.weights import count_parameters
+
+LOGITS_TOLERANCE = 1e-4
+GRADIENT_TOLERANCE = 1e-3
+SAMPLES_PER_CLASS = 20
+CLASS_NAMES = {
+    "mnist": tuple("0123456789"),
+    "fashion-mnist": (
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    ),
+}
+_LICENCES = {
+    "mnist": ("MNIST test set (LeCun, Cortes, Burges)", "CC BY-SA 3.0"),
+    "fashion-mnist": ("Fashion-MNIST test set (Zalando SE)", "MIT"),
+}
+_IMAGES = TensorSpec(name="images", shape=("N", 1, 28, 28), minimum=0.0, maximum=1.0)
+_LOGITS = TensorSpec(name="logits", shape=("N", 10))
+_PURIFIED = TensorSpec(name="purified_images", shape=("N", 1, 28, 28), minimum=0.0, maximum=1.0)
+_COTANGENT = TensorSpec(name="cotangent", shape=("N", 10))
+_SOFTMAX_WEIGHT = TensorSpec(name="softmax_weight", shape=("N", 1))
+_GRADIENT = TensorSpec(name="images_gradient", shape=("N", 1, 28, 28))
+
+
+@dataclass(frozen=True)
+class TrainedPurifier:
+    """A purifier with the name under which it is served and the configuration that trained it."""
+
+    defense: str
+    module: nn.Module
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainedClassifier:
+    """A classifier with the configuration that trained it."""
+
+    module: nn.Module
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """One graph to write: the torch module, its inputs and outputs, and whose weights it shares."""
+
+    kind: Kind
+    defense: str
+    module: nn.Module
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    weights: tuple[str, ...]
+    config: dict[str, Any]
+
+
+def export_dataset(
+    dataset: str,
+    classifier: TrainedClassifier,
+    purifiers: tuple[TrainedPurifier, ...],
+    *,
+    test: Examples,
+    models: Path,
+) -> Manifest:
+    """Write a data set's graphs, weights, samples and manifest entries; other data sets' entries stay.
+
+    Every graph is compared with the torch module it was made from on test images, and its clean accuracy is
+    measured on the file itself.
+
+    Raises:
+        ExportError: a graph disagrees with torch by more than 1e-4 on logits or purified images, or by more than
+            1e-3 of the largest entry on gradients.
+    """
+    folder = models / dataset
+    folder.mkdir(parents=True, exist_ok=True)
+    freeze(classifier.module).cpu().to(memory_format=torch.contiguous_format)
+    stored = {"classifier": write_weights(classifier.module, folder / "classifier.weights")}
+    for purifier in purifiers:
+        freeze(purifier.module).to("cpu")
+        stored[purifier.defense] = write_weights(purifier.module, folder / f"{purifier.defense}.weights")
+    runtime = Runtime("cpu")
+    graphs = []
+    for plan in _plans(classifier, purifiers):
+        path = folder / f"{_file_stem(plan)}.onnx"
+        _write(plan, path, stored)
+        session = runtime.open(path)
+        deviation = verify_parity(plan.module, session, plan.inputs, test.images[:32])
+        accuracy = _measure(plan, session, test, folder, runtime)
+        print(f"{dataset}/{path.name}: largest deviation from torch {deviation:.1e}, clean accuracy {accuracy}")
+        graphs.append(_entry(dataset, plan, path, accuracy))
+    samples = _write_samples(dataset, test, folder)
+    return _update_manifest(models, dataset, graphs, samples)
+
+
+def _plans(classifier: TrainedClassifier, purifiers: tuple[TrainedPurifier, ...]) -> Iterator[_Plan]:
+    vjp = (_IMAGES, _COTANGENT, _SOFTMAX_WEIGHT)
+    yield _Plan("classifier", "none", classifier.module, (_IMAGES,), (_LOGITS,), ("classifier",), classifier.config)
+    yield _Plan(
+        "classifier_gradient",
+        "none",
+        trace_gradient(classifier.module, _examples(vjp)),
+        vjp,
+        (_LOGITS, _GRADIENT),
+        ("classifier",),
+        classifier.config,
+    )
+    for trained in purifiers:
+        name, config = trained.defense, trained.config
+        noise = TensorSpec(name="noise", shape=("N", *cast(Purifier, trained.module).noise_shape))
+        pipeline = freeze(Pipeline(trained.module, classifier.module))
+        both = ("classifier", name)
+        clamped = freeze(ClampedPurifier(trained.module))
+        yield _Plan("purifier", name, clamped, (_IMAGES, noise), (_PURIFIED,), (name,), config)
+        yield _Plan("pipeline", name, pipeline, (_IMAGES, noise), (_LOGITS,), both, config)
+        traced = trace_gradient(pipeline, _examples((*vjp, noise)))
+        yield _Plan("pipeline_gradient", name, traced, (*vjp, noise), (_LOGITS, _GRADIENT), both, config)
+
+
+def _file_stem(plan: _Plan) -> str:
+    if plan.defense == "none":
+        return plan.kind
+    return plan.defense if plan.kind == "purifier" else f"{plan.defense}_{plan.kind}"
+
+
+def _examples(inputs: tuple[TensorSpec, ...], n: int = 3) -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(0)
+    return tuple(
+        torch.rand(*(n if size == "N" else size for size in spec.shape), generator=generator) for spec in inputs
+    )
+
+
+def _write(plan: _Plan, path: Path, stored: Mapping[str, StoredTensors]) -> None:
+    model = to_onnx(plan.module, _examples(plan.inputs), plan.inputs, plan.outputs)
+    share_weights(model, {key: place for name in plan.weights for key, place in stored[name].items()})
+    model.producer_name = "adversarial-purifier"
+    model.graph.name = path.stem
+    onnx.save_model(model, path)
+    onnx.checker.check_model(path)
+
+
+def verify_parity(module: nn.Module, session: Session, inputs: tuple[TensorSpec, ...], images: Tensor) -> float:
+    """The largest deviation of a graph from its torch module over batches of 1 and all images, real and noisy.
+
+    Raises:
+        ExportError: it exceeds 1e-4 on logits and purified images, or 1e-3 of the largest entry on gradients.
+    """
+    worst = 0.0
+    for n in (1, len(images)):
+        examples = list(_examples(inputs, n))
+        noisy = (images[:n] + 0.3 * (torch.rand(n, 1, 28, 28) - 0.5)).clamp(0, 1)
+        for batch in (images[:n], noisy):
+            examples[0] = batch
+            expected = module(*examples)
+            expected = expected if isinstance(expected, tuple) else (expected,)
+            found = session.run(**{spec.name: value.numpy() for spec, value in zip(inputs, examples, strict=True)})
+            for (name, values), reference in zip(found.items(), expected, strict=True):
+                worst = max(worst, _deviation(name, values, reference.detach().numpy()))
+    return worst
+
+
+def _deviation(name: str, values: np.ndarray[Any, Any], reference: np.ndarray[Any, Any]) -> float:
+    deviation = float(np.abs(values - reference).max())
+    tolerance = LOGITS_TOLERANCE
+    if name == _GRADIENT.name:
+        tolerance = GRADIENT_TOLERANCE * float(np.abs(reference).max())
+    if not deviation <= tolerance:
+        raise ExportError(f"output {name!r} deviates from torch by {deviation:.2e}; allowed: {tolerance:.2e}")
+    return deviation
+
+
+def _measure(plan: _Plan, session: Session, test: Examples, folder: Path, runtime: Runtime) -> float | None:
+    if plan.kind in ("classifier_gradient", "pipeline_gradient"):
+        return None
+    noise = next((spec for spec in plan.inputs if spec.name == "noise"), None)
+    classifier = runtime.open(folder / "classifier.onnx") if plan.kind == "purifier" else None
+
+    def logits(images: Tensor) -> Tensor:
+        inputs = {"images": images.numpy()}
+        if noise is not None:
+            inputs["noise"] = np.zeros((len(images), *(int(size) for size in noise.shape[1:])), np.float32)
+        found = session.run(**inputs)
+        if classifier is not None:
+            found = classifier.run(images=found["purified_images"])
+        return torch.from_numpy(found["logits"])
+
+    return round(metrics.accuracy(metrics.predict(logits, test.images, batch_size=100), test.labels), 6)
+
+
+def _entry(dataset: str, plan: _Plan, path: Path, accuracy: float | None) -> Graph:
+    folder = path.parent
+    weights = tuple(
+        HashedFile(file=f"{dataset}/{name}.weights", sha256=manifests.sha256(folder / f"{name}.weights"))
+        for name in plan.weights
+    )
+    measured = None if accuracy is None else manifests.MeasuredAccuracy(clean_accuracy=accuracy, n=10_000)
+    return Graph(
+        name=f"{dataset}/{path.stem}",
+        kind=plan.kind,
+        dataset=dataset,
+        defense=plan.defense,
+        file=f"{dataset}/{path.name}",
+        sha256=manifests.sha256(path),
+        weights=weights,
+        inputs=plan.inputs,
+        outputs=plan.outputs,
+        opset=OPSET,
+        parameters=count_parameters(plan.module),
+        training=plan.config,
+        seed=plan.config["seed"],
+        commit=current_commit(),
+        accuracy=measured,
+    )
+
+
+def _write_samples(dataset: str, test: Examples, folder: Path) -> Samples:
+    """The first images of each class, interleaved so that sample n shows class n mod 10."""
+    by_class = [torch.nonzero(test.labels == label)[:SAMPLES_PER_CLASS, 0] for label in range(10)]
+    chosen = torch.stack(by_class, dim=1).flatten()
+    images = (test.images[chosen, 0] * 255).round().to(torch.uint8).numpy()
+    path = folder / "samples.npz"
+    np.savez_compressed(path, images=images, labels=test.labels[chosen].numpy())
+    source, licence = _LICENCES[dataset]
+    return Samples(
+        dataset=dataset,
+        file=f"{dataset}/{path.name}",
+        sha256=manifests.sha256(path),
+        count=len(chosen),
+        source=source,
+        licence=licence,
+    )
+
+
+def _update_manifest(models: Path, dataset: str, graphs: list[Graph], samples: Samples) -> Manifest:
+    path = models / manifests.FILE_NAME
+    old = manifests.read(models) if path.exists() else Manifest(class_names={}, graphs=(), samples=())
+    names = {**old.class_names, dataset: CLASS_NAMES[dataset]}
+    order = [name for name in CLASS_NAMES if name in names]
+    every_graph = [graph for graph in old.graphs if graph.dataset != dataset] + graphs
+    every_sample = [entry for entry in old.samples if entry.dataset != dataset] + [samples]
+    new = Manifest(
+        class_names={name: names[name] for name in order},
+        graphs=tuple(sorted(every_graph, key=lambda graph: order.index(graph.dataset))),
+        samples=tuple(sorted(every_sample, key=lambda entry: order.index(entry.dataset))),
+    )
+    path.write_text(json.dumps(new.model_dump(mode="json"), indent=2) + "\n")
+    return new
+
+
+def current_commit() -> str:
+    """The commit of the code at work, with "+" where the tree differs; "unknown" outside a checkout."""
+    try:
+        command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -1,0 +1,54 @@
+"""torch modules with the weights of the served graphs, so that attacks are made on what is shipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from service.manifest import Manifest
+from training.classifiers.vgg16 import VGG16
+from training.errors import EvaluationError
+from training.pipeline import Pipeline, freeze
+from training.purifiers import ARCHITECTURES
+
+
+def load_classifier(models: Path, manifest: Manifest, dataset: str) -> nn.Module:
+    """The classifier of a data set, frozen, with the weights of its ONNX graph.
+
+    Raises:
+        EvaluationError: the graph lacks a weight that the module has.
+    """
+    graph = manifest.graph(dataset, "classifier")
+    return _filled(VGG16(), models / graph.file, prefix="")
+
+
+def load_pipeline(models: Path, manifest: Manifest, dataset: str, defense: str) -> Pipeline:
+    """Purifier and classifier as one module, frozen; see `load_classifier`."""
+    graph = manifest.graph(dataset, "purifier", defense)
+    build = ARCHITECTURES[graph.training["architecture"]]
+    purifier = _filled(build(graph.training["noise_std"]), models / graph.file, prefix="purifier.")
+    return Pipeline(purifier, load_classifier(models, manifest, dataset)).eval()
+
+
+def _filled(module: nn.Module, path: Path, prefix: str) -> nn.Module:
+    stored = {name.removeprefix(prefix): tensor for name, tensor in read_weights(path).items()}
+    state = module.state_dict()
+    missing = [name for name in state if name not in stored and not name.endswith("num_batches_tracked")]
+    if missing:
+        raise EvaluationError(f"{path} lacks the weights {', '.join(missing)} of {type(module).__name__}")
+    module.load_state_dict({name: stored.get(name, value) for name, value in state.items()})
+    return freeze(module).to(memory_format=torch.channels_last)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Float32 tensors of an exported graph by the names they have in the torch module."""
+    model = onnx.load(path)
+    names = {node.input[0]: node.output[0] for node in model.graph.node if node.op_type == "Cast"}
+    return {
+        names.get(tensor.name, tensor.name): torch.from_numpy(numpy_helper.to_array(tensor).copy()).float()
+        for tensor in model.graph.initializer
+    }
