@@ -1,4 +1,7 @@
-"""What routes ask for by type: the state, the loaded models, the picture in the body, the stopwatch."""
+"""What routes ask for by type: the state, the loaded models, the picture in the body, the stopwatch.
+
+All of them are coroutines, also those that await nothing: FastAPI would send a plain function to a thread.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from service.latency import Stopwatch
 from service.state import ServiceState
 
 
-def _state(request: Request) -> ServiceState:
+async def _state(request: Request) -> ServiceState:
     state: ServiceState = request.app.state.service
     return state
 
@@ -22,11 +25,11 @@ def _state(request: Request) -> ServiceState:
 State = Annotated[ServiceState, Depends(_state)]
 
 
-def _loaded(state: State) -> Catalog:
+async def _loaded(state: State) -> Catalog:
     return state.loaded()
 
 
-def _stopwatch(request: Request) -> Stopwatch:
+async def _stopwatch(request: Request) -> Stopwatch:
     stopwatch: Stopwatch = request.state.stopwatch
     return stopwatch
 
@@ -53,7 +56,7 @@ ImageBytes = Annotated[bytes, Depends(_image_bytes)]
 OptionalImageBytes = Annotated[bytes | None, Depends(_optional_image_bytes)]
 
 
-def each_parameter_once(request: Request) -> None:
+async def each_parameter_once(request: Request) -> None:
     """Refuse a query that names a parameter twice, since one of the values would be ignored.
 
     Raises:
@@ -65,7 +68,7 @@ def each_parameter_once(request: Request) -> None:
             raise ParameterError(f"query parameter {shortened(name)} is given {count} times; allowed: once")
 
 
-def no_parameters(request: Request) -> None:
+async def no_parameters(request: Request) -> None:
     """Refuse any query, on routes that know none.
 
     Raises:

@@ -51,8 +51,7 @@ def percentiles(durations_ms: Iterable[float]) -> Percentiles:
 
 def _rank(count: int, share: float) -> int:
     """Nearest rank, from 1: the smallest one that at least this share of the values does not exceed."""
-    # The tiny subtraction keeps 0.95 * 100 = 95.00000000000001 at rank 95.
-    return max(1, math.ceil(share * count - 1e-9))
+    return max(1, math.ceil(share * count))
 
 
 class Histogram:

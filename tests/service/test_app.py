@@ -133,6 +133,17 @@ def test_a_fault_of_ours_is_a_500_that_says_nothing_internal_and_is_raised_for_t
         assert client.post("/classify", content=digit(), headers=PNG).status_code == 200
 
 
+def test_a_client_that_hangs_up_is_no_fault_of_ours(client: TestClient) -> None:
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(_: Any) -> None:
+        """Nobody is there to read it."""
+
+    scope = {"type": "http", "method": "POST", "path": "/classify", "query_string": b"", "headers": []}
+    anyio.run(client.app, scope, receive, send)
+
+
 def test_a_full_lane_is_a_503_that_says_when_to_come_back(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     async def full(*_: Any) -> Any:
         raise BusyError("all that is allowed")

@@ -12,6 +12,7 @@ from service.attacks.white_box import cross_entropy
 from service.catalog import Catalog, GradientModel, noise
 from service.errors import ManifestError, NotFoundError, ParameterError
 from service.images import from_bytes
+from service.inference import Session, Tensors
 from tests.service.asking import Array
 from tests.service.tiny_models import BOOST, CONTRAST, NOISE, image_of
 
@@ -108,6 +109,21 @@ def test_further_defenses_are_loaded_on_first_use(models_dir: Path) -> None:
     assert catalog.provider(graph) is None
     assert catalog.purifier("mnist", "puvae") is not None
     assert catalog.provider(graph) == "CPUExecutionProvider"
+
+
+def test_every_default_graph_has_run_once_before_the_first_request(
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[Session] = []
+    run = Session.run
+
+    def counted(self: Session, **inputs: Array) -> Tensors:
+        runs.append(self)
+        return run(self, **inputs)
+
+    monkeypatch.setattr(Session, "run", counted)
+    Catalog.load(models_dir, "cpu", 1)
+    assert len(runs) == len(set(map(id, runs))) == 2 * 5
 
 
 def test_unknown_names_are_errors_that_say_what_is_allowed(catalog: Catalog) -> None:

@@ -16,6 +16,13 @@ def test_exact_percentiles_are_nearest_ranks() -> None:
     assert percentiles([1.0, 2.0]) == Percentiles(2, 1, 2, 2, 2)
 
 
+def test_ranks_are_not_off_by_one_where_the_share_is_not_a_binary_fraction() -> None:
+    for count in range(1, 400):
+        measured = percentiles(range(1, count + 1))
+        ranks = [-(-hundredths * count // 100) for hundredths in (50, 90, 95, 99)]
+        assert [measured.p50_ms, measured.p90_ms, measured.p95_ms, measured.p99_ms] == ranks
+
+
 def test_percentiles_of_nothing_are_refused() -> None:
     with pytest.raises(ValueError, match="0 durations"):
         percentiles([])

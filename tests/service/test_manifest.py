@@ -98,7 +98,13 @@ def test_no_manifest_and_no_json_are_refused(folder: Path) -> None:
 
 
 def test_the_default_defense_comes_first(models_dir: Path) -> None:
-    assert manifests.read(models_dir).defenses("mnist") == ("autoencoder", "puvae")
+    manifest = manifests.read(models_dir)
+    assert manifest.defenses("mnist") == ("autoencoder", "puvae")
+    renamed = tuple(
+        graph.model_copy(update={"defense": "amber"}) if graph.defense == "puvae" else graph
+        for graph in manifest.graphs
+    )
+    assert manifest.model_copy(update={"graphs": renamed}).defenses("mnist") == ("autoencoder", "amber")
 
 
 def test_a_graph_that_is_not_there_is_named(models_dir: Path) -> None:

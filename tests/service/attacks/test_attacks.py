@@ -230,6 +230,23 @@ def test_more_restarts_never_do_worse(norm: Norm, targeted: bool) -> None:
     assert np.any(results[-1][1] > results[0][1] + 1e-3)
 
 
+def test_a_restart_that_succeeds_beats_one_of_a_higher_loss_that_fails() -> None:
+    class Trap:
+        """Nowhere a gradient. Brighter: a high loss, yet the right answer, 0. Darker: a lower loss and a wrong one."""
+
+        def logits(self, images: Any) -> Any:
+            brighter = images.mean(axis=(1, 2, 3)) > 0.5
+            return np.where(brighter[:, None], [[2.0, 1.9, 1.9]], [[2.0, 2.5, -9.0]]).astype(np.float32)
+
+        def loss_gradient(self, images: Any, labels: Any) -> tuple[Any, Any]:
+            return self.logits(images), np.zeros_like(images)
+
+    model, images, labels = Trap(), np.full((8, 1, 28, 28), 0.5, np.float32), np.zeros(8, np.int64)
+    rng = np.random.default_rng(0)
+    adv_images = pgd(model, images, labels, eps=0.1, steps=1, restarts=10, rng=rng)
+    assert model.logits(adv_images).argmax(axis=1).tolist() == 8 * [1]
+
+
 @pytest.mark.parametrize("norm", EPS)
 def test_an_image_is_attacked_as_if_it_were_alone(norm: Norm) -> None:
     model, images = WavyModel(weights()), images_in()
