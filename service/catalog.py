@@ -217,6 +217,9 @@ class Catalog:
 
     def _session(self, graph: manifests.Graph) -> Session:
         """The warmed session of a graph, opened at its first use."""
+        # Looked up without the lock first: opening a further defense must not hold up those that are open.
+        if (session := self._sessions.get(graph.name)) is not None:
+            return session
         with self._opening:
             session = self._sessions.get(graph.name)
             if session is None:
