@@ -70,7 +70,7 @@ def check_ball(images: Tensor, adv_images: Tensor, eps: float) -> None:
     """
     low, high = adv_images.min().item(), adv_images.max().item()
     largest = (adv_images - images).abs().max().item()
-    if low < 0 or high > 1 or largest > eps + _BALL_TOLERANCE:
+    if not (low >= 0 and high <= 1 and largest <= eps + _BALL_TOLERANCE):
         raise EvaluationError(
             f"adversarial images span [{low:.6f}, {high:.6f}] and move pixels by up to {largest:.6f}; "
             f"allowed: [0, 1] and {eps:g}"

@@ -110,7 +110,7 @@ def export_dataset(
         deviation = verify_parity(plan.module, session, plan.inputs, test.images[:32])
         accuracy = _measure(plan, session, test, folder, runtime)
         print(f"{dataset}/{path.name}: largest deviation from torch {deviation:.1e}, clean accuracy {accuracy}")
-        graphs.append(_entry(dataset, plan, path, accuracy))
+        graphs.append(_entry(dataset, plan, path, accuracy, len(test)))
     samples = _write_samples(dataset, test, folder)
     return _update_manifest(models, dataset, graphs, samples)
 
@@ -209,13 +209,13 @@ def _measure(plan: _Plan, session: Session, test: Examples, folder: Path, runtim
     return round(metrics.accuracy(metrics.predict(logits, test.images, batch_size=100), test.labels), 6)
 
 
-def _entry(dataset: str, plan: _Plan, path: Path, accuracy: float | None) -> Graph:
+def _entry(dataset: str, plan: _Plan, path: Path, accuracy: float | None, n: int) -> Graph:
     folder = path.parent
     weights = tuple(
         HashedFile(file=f"{dataset}/{name}.weights", sha256=manifests.sha256(folder / f"{name}.weights"))
         for name in plan.weights
     )
-    measured = None if accuracy is None else manifests.MeasuredAccuracy(clean_accuracy=accuracy, n=10_000)
+    measured = None if accuracy is None else manifests.MeasuredAccuracy(clean_accuracy=accuracy, n=n)
     return Graph(
         name=f"{dataset}/{path.stem}",
         kind=plan.kind,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,9 @@ def _clean_line(rows: list[Row], dataset: str) -> str:
     ours = _find(rows, dataset, "fgsm", HEADLINE_FGSM_EPS, DEFAULT_DEFENSE)
     baseline = _find(rows, dataset, "fgsm", HEADLINE_FGSM_EPS, "autoencoder_paper")
     paper = PAPER[dataset, "none", 0.0]
-    return _line(dataset, "none", "–", none.n, none.clean_accuracy, ours.clean_accuracy, baseline.clean_accuracy, paper)
+    return _line(
+        dataset, "none", "–", none.n, [none.clean_accuracy, ours.clean_accuracy, baseline.clean_accuracy], paper
+    )
 
 
 def _attack_line(rows: list[Row], dataset: str, attack: str, eps: float) -> str:
@@ -123,7 +125,7 @@ def _attack_line(rows: list[Row], dataset: str, attack: str, eps: float) -> str:
     name = f"{attack.upper()} {eps:g}" + ("¹" if eps >= BEYOND_INFORMATION_LIMIT else "")
     mark = "²" if attack == "fgsm" and leaks(rows, found[1]) else ""
     accuracies = [row.robust_accuracy for row in found]
-    return _line(dataset, name, "oblivious", found[0].n, *accuracies, PAPER[dataset, attack, eps], mark)
+    return _line(dataset, name, "oblivious", found[0].n, accuracies, PAPER[dataset, attack, eps], mark)
 
 
 def _towards_line(rows: list[Row], dataset: str) -> list[str]:
@@ -132,13 +134,13 @@ def _towards_line(rows: list[Row], dataset: str) -> list[str]:
     baseline = _find(rows, dataset, attack, HEADLINE_FGSM_EPS, "autoencoder_paper")
     name = f"FGSM {HEADLINE_FGSM_EPS:g}¹ towards the least likely class"
     accuracies = [row.robust_accuracy for row in (*found, baseline)]
-    return [_line(dataset, name, "oblivious", found[0].n, *accuracies, (None, None))]
+    return [_line(dataset, name, "oblivious", found[0].n, accuracies)]
 
 
 def _adaptive_line(rows: list[Row], dataset: str) -> list[str]:
     row = _find(rows, dataset, "pgd", HEADLINE_PGD_EPS, DEFAULT_DEFENSE, knowledge="adaptive")
     name = f"PGD {HEADLINE_PGD_EPS:g} through the purifier"
-    return [_line(dataset, name, "**adaptive**", row.n, None, row.robust_accuracy, None, (None, None))]
+    return [_line(dataset, name, "**adaptive**", row.n, [None, row.robust_accuracy, None])]
 
 
 def leaks(rows: list[Row], row: Row) -> bool:
@@ -165,12 +167,12 @@ def _line(
     attack: str,
     knowledge: str,
     n: int,
-    undefended: float | None,
-    defended: float | None,
-    baseline: float | None,
-    paper: tuple[float | None, float | None],
+    accuracies: Sequence[float | None],
+    paper: tuple[float | None, float | None] = (None, None),
     mark: str = "",
 ) -> str:
+    undefended, defended, baseline = accuracies
+
     def cell(value: float | None, reference: float | None, mark: str = "") -> str:
         shown = "–" if value is None else f"{value:.4f}{mark}"
         return shown if reference is None else f"{shown} ({reference:.4f})"

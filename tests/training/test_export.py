@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from service.catalog import Catalog
+from service.inference import Runtime
+from service.manifest import TensorSpec
+from training.data import Examples
+from training.errors import ExportError
+from training.export import TrainedClassifier, TrainedPurifier, export_dataset, verify_parity
+from training.onnx_graphs import write_weights
+from training.pipeline import ClampedPurifier, Pipeline, TorchWhiteBox, freeze
+from training.purifiers.paper_autoencoder import PaperAutoencoder
+from training.served import read_weights
+from training.weights import round_to_stored_precision
+
+CONFIG: dict[str, Any] = {"seed": 3, "architecture": "autoencoder_paper", "noise_std": 1.0}
+
+
+@pytest.fixture
+def test_set(examples: Examples) -> Examples:
+    repeated = torch.arange(240) % 60
+    return Examples(examples.images[repeated], examples.labels[repeated])
+
+
+@pytest.fixture
+def purifier() -> nn.Module:
+    torch.manual_seed(0)
+    module = PaperAutoencoder()
+    round_to_stored_precision(module)
+    return freeze(module)
+
+
+@pytest.fixture
+def exported(classifier: nn.Module, purifier: nn.Module, test_set: Examples, tmp_path: Path) -> Path:
+    round_to_stored_precision(classifier)
+    trained = TrainedPurifier("autoencoder", purifier, CONFIG)
+    export_dataset("mnist", TrainedClassifier(classifier, CONFIG), (trained,), test=test_set, models=tmp_path)
+    return tmp_path
+
+
+def test_the_service_loads_the_export_and_answers_as_torch_does(
+    exported: Path, classifier: nn.Module, purifier: nn.Module, test_set: Examples
+) -> None:
+    catalog = Catalog.load(exported, "cpu")
+    images, labels = test_set.images[:5], test_set.labels[:5]
+    np.testing.assert_allclose(
+        catalog.classifier("mnist").logits(images.numpy()), classifier(images).numpy(), atol=1e-4
+    )
+    served = catalog.purifier("mnist", "autoencoder")
+    assert served is not None
+    expected = ClampedPurifier(purifier)(images, torch.zeros(5, 10))
+    np.testing.assert_allclose(served.purify(images.numpy()), expected.numpy(), atol=1e-5)
+    _, gradient = catalog.white_box("mnist").loss_gradient(images.numpy(), labels.numpy())
+    _, expected_gradient = TorchWhiteBox(classifier).loss_gradient(images, labels)
+    np.testing.assert_allclose(gradient, expected_gradient.numpy(), rtol=1e-3, atol=1e-6)
+
+
+def test_the_fused_pipeline_equals_purifier_then_classifier(
+    exported: Path, classifier: nn.Module, purifier: nn.Module, test_set: Examples
+) -> None:
+    catalog = Catalog.load(exported, "cpu")
+    _, session = catalog.pipeline("mnist", "autoencoder")
+    images, noise = test_set.images[:4], torch.randn(4, 10)
+    expected = Pipeline(purifier, classifier)(images, noise)
+    found = session.run(images=images.numpy(), noise=noise.numpy())["logits"]
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-4)
+
+
+def test_weights_are_stored_once_for_all_graphs(exported: Path, classifier: nn.Module) -> None:
+    folder = exported / "mnist"
+    large = sum(tensor.numel() for tensor in classifier.parameters() if tensor.numel() >= 256)
+    assert (folder / "classifier.weights").stat().st_size == pytest.approx(2 * large, abs=64 * 4)
+    for graph in folder.glob("*.onnx"):
+        assert graph.stat().st_size < 400_000, graph
+
+
+def test_exported_weights_can_be_read_back_by_name(exported: Path, classifier: nn.Module) -> None:
+    stored = read_weights(exported / "mnist" / "classifier.onnx")
+    for name, tensor in classifier.state_dict().items():
+        assert torch.equal(stored[name], tensor), name
+
+
+def test_the_manifest_states_what_was_measured(exported: Path, classifier: nn.Module, test_set: Examples) -> None:
+    manifest = Catalog.load(exported, "cpu").manifest
+    kinds = [graph.kind for graph in manifest.graphs]
+    assert kinds == ["classifier", "classifier_gradient", "purifier", "pipeline", "pipeline_gradient"]
+    right = (classifier(test_set.images).argmax(1) == test_set.labels).float().mean().item()
+    measured = manifest.graph("mnist", "classifier").accuracy
+    assert measured is not None
+    assert measured.clean_accuracy == pytest.approx(right, abs=1e-6)
+    assert measured.n == 240
+    assert all(graph.training == CONFIG and graph.seed == 3 for graph in manifest.graphs)
+
+
+def test_samples_are_the_first_of_each_class_in_turn(exported: Path, test_set: Examples) -> None:
+    samples = Catalog.load(exported, "cpu").samples("mnist")
+    assert samples.images.shape == (200, 28, 28)
+    assert samples.labels[:20].tolist() == [*range(10), *range(10)]
+    np.testing.assert_array_equal(samples.images[3], (test_set.images[3, 0] * 255).numpy().astype(np.uint8))
+
+
+def test_exporting_one_dataset_keeps_the_other(
+    exported: Path, classifier: nn.Module, purifier: nn.Module, test_set: Examples
+) -> None:
+    before = (exported / "mnist" / "classifier.onnx").read_bytes()
+    trained = TrainedPurifier("autoencoder", purifier, CONFIG)
+    export_dataset("fashion-mnist", TrainedClassifier(classifier, CONFIG), (trained,), test=test_set, models=exported)
+    assert Catalog.load(exported, "cpu").datasets == ("mnist", "fashion-mnist")
+    assert (exported / "mnist" / "classifier.onnx").read_bytes() == before
+
+
+def test_a_graph_that_deviates_from_torch_fails_the_export(
+    exported: Path, classifier: nn.Module, test_set: Examples
+) -> None:
+    session = Runtime("cpu").open(exported / "mnist" / "classifier.onnx")
+    spec = (TensorSpec(name="images", shape=("N", 1, 28, 28)),)
+    verify_parity(classifier, session, spec, test_set.images[:4])
+    with torch.no_grad():
+        classifier.get_parameter("head.bias")[0] += 0.001
+    with pytest.raises(ExportError, match=r"'logits' deviates from torch by 1.0.e-03; allowed: 1.00e-04"):
+        verify_parity(classifier, session, spec, test_set.images[:4])
+
+
+def test_weights_that_were_not_rounded_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="is not rounded to float16"):
+        write_weights(nn.Linear(30, 30), tmp_path / "linear.weights")

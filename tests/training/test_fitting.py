@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from training.config import ClassifierConfig, Schedule
+from training.errors import CheckpointError
+from training.fitting import Job, fit, read_config
+
+SCHEDULE = Schedule(epochs=3, batch_size=8, learning_rate=0.01, weight_decay=0.0, warmup_steps=2)
+INPUTS = torch.linspace(-1, 1, 64).view(64, 1)
+
+
+def _job(folder: Path, seed: int = 0) -> Job:
+    config = ClassifierConfig(schedule=SCHEDULE, seed=seed)
+    return Job("test", folder, config, SCHEDULE, examples=64, select="score", seed=seed)
+
+
+class _InterruptError(Exception):
+    pass
+
+
+def _run(folder: Path, *, stop_at: int | None = None, seed: int = 0, scores: list[float] | None = None) -> nn.Module:
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+    remaining = list(scores or [0.1, 0.2, 0.3])
+
+    def batch_loss(indices: Tensor, step: int) -> tuple[Tensor, Mapping[str, float]]:
+        if step == stop_at:
+            raise _InterruptError
+        loss = (model(INPUTS[indices]) - INPUTS[indices] ** 2).square().mean()
+        return loss, {"loss": loss.item()}
+
+    fit(_job(folder, seed), model, batch_loss, lambda: {"score": remaining.pop(0)})
+    return model
+
+
+def _equal(first: nn.Module, second: nn.Module) -> bool:
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_an_interrupted_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
+    whole = _run(tmp_path / "whole")
+    with pytest.raises(_InterruptError):
+        _run(tmp_path / "cut", stop_at=13)
+    resumed = _run(tmp_path / "cut", scores=[0.2, 0.3])
+    assert _equal(whole, resumed)
+
+
+def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
+    assert not _equal(_run(tmp_path / "a"), _run(tmp_path / "b", seed=1))
+
+
+def test_the_best_epoch_is_kept_not_the_last(tmp_path: Path) -> None:
+    best_last = _run(tmp_path / "last", scores=[0.1, 0.2, 0.3])
+    best_first = _run(tmp_path / "first", scores=[0.9, 0.2, 0.3])
+    assert not _equal(best_last, best_first)
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
+    _run(tmp_path)
+    with pytest.raises(CheckpointError, match="another configuration"):
+        _run(tmp_path, seed=5)
+
+
+def test_losses_epochs_and_configuration_lie_beside_the_weights(tmp_path: Path) -> None:
+    _run(tmp_path)
+    with (tmp_path / "epochs.csv").open() as file:
+        assert [row["score"] for row in csv.DictReader(file)] == ["0.1", "0.2", "0.3"]
+    with (tmp_path / "losses.csv").open() as file:
+        assert all(float(row["loss"]) > 0 for row in csv.DictReader(file))
+    assert read_config(tmp_path)["schedule"]["epochs"] == 3
+
+
+def test_the_configuration_of_an_empty_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="train there first"):
+        read_config(tmp_path)
