@@ -92,10 +92,15 @@ PURIFIERS = {
     ),
     ("fashion-mnist", "autoencoder"): PurifierConfig(
         architecture="autoencoder",
-        schedule=Schedule(epochs=10, batch_size=128, learning_rate=1e-3, weight_decay=1e-4),
+        schedule=Schedule(epochs=8, batch_size=128, learning_rate=1e-3, weight_decay=1e-4),
         noise_std=0.1,
+        clean=0.25,
+        fgsm=0.27,
+        pgd=0.45,
+        attacked_images=15_360,
         classifier_weight=0.02,
         classifier_epoch=2,
+        classifier_share=0.375,
     ),
     ("mnist", "autoencoder_paper"): PurifierConfig(
         architecture="autoencoder_paper",
@@ -107,5 +112,6 @@ PURIFIERS = {
         architecture="autoencoder_paper",
         schedule=Schedule(epochs=10, batch_size=128, learning_rate=1e-3, weight_decay=0.0),
         noise_std=1.0,
+        attacked_images=15_360,
     ),
 }
