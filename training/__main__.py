@@ -66,13 +66,13 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--epochs", type=_positive, help="default: the configuration's")
         command.add_argument("--train-n", type=_positive, help="train on the first N images only, to try things out")
     for command in (classifier, purifier, export, evaluate, everything):
-        command.add_argument("--work-dir", type=Path, default=Path("runs"), help="checkpoints and logs (runs)")
+        command.add_argument("--work-dir", type=Path, default=Path("runs"), help="checkpoints, attacked sets and logs")
         command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     for command in (export, evaluate, report, everything):
         command.add_argument("--models-dir", type=Path, default=Path("models"))
     evaluate.add_argument("--protocol", choices=PROTOCOLS, default="paper")
-    evaluate.add_argument("--n", type=_positive, default=10_000, help="test images for the headline budgets (10000)")
-    evaluate.add_argument("--sweep-n", type=_positive, default=1_000, help="test images for other PGD budgets (1000)")
+    evaluate.add_argument("--n", type=_positive, default=10_000, help="test images for the headline budgets")
+    evaluate.add_argument("--sweep-n", type=_positive, default=1_000, help="test images for the other budgets")
     report.add_argument("--readme", type=Path, default=Path("README.md"))
     return parser
 

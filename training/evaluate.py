@@ -96,7 +96,7 @@ class _Judge:
         yield self._row(spec, NO_DEFENSE, "", adv_images)
         for defense in measurement.defenses:
             yield self._row(spec, defense, "zero", adv_images)
-            if measurement.drawn_noise:
+            if measurement.drawn_noise and defense == measurement.defenses[0]:
                 yield self._row(spec, defense, "drawn", adv_images)
 
     def _row(self, spec: AttackSpec, defense: str, noise: str, adv_images: Tensor) -> Row:

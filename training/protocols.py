@@ -22,7 +22,7 @@ PROTOCOLS = ("paper", "adaptive", "quick")
 class Measurement:
     """One attack on the first `n` test images, judged undefended and through each of `defenses`.
 
-    `drawn_noise` adds rows with the latent noise drawn beside those with it at zero.
+    `drawn_noise` adds a row for the first defense with the latent noise drawn, beside the one with it at zero.
     """
 
     spec: AttackSpec
@@ -32,10 +32,7 @@ class Measurement:
 
 
 def measurements(protocol: str, defenses: tuple[str, ...], *, n: int, sweep_n: int) -> list[Measurement]:
-    """The measurements of a protocol for the purifiers `defenses`; headline budgets on n images, others on sweep_n.
-
-    FGSM costs one gradient, so that all its budgets are measured on n images.
-    """
+    """The measurements of a protocol for the purifiers `defenses`; headline budgets on n images, others on sweep_n."""
     shipped = defenses[:1]
     fgsm = AttackSpec("fgsm", HEADLINE_FGSM_EPS)
     leaking = AttackSpec("fgsm", HEADLINE_FGSM_EPS, label="least_likely")
@@ -48,7 +45,11 @@ def measurements(protocol: str, defenses: tuple[str, ...], *, n: int, sweep_n: i
     return [
         *headline,
         Measurement(leaking, n, defenses),
-        *(Measurement(AttackSpec("fgsm", eps), n, shipped) for eps in FGSM_EPS if eps != HEADLINE_FGSM_EPS),
+        *(
+            Measurement(AttackSpec("fgsm", eps), min(n, sweep_n), shipped)
+            for eps in FGSM_EPS
+            if eps != HEADLINE_FGSM_EPS
+        ),
         *(Measurement(_pgd(eps), min(n, sweep_n), shipped) for eps in PGD_EPS if eps != HEADLINE_PGD_EPS),
     ]
 

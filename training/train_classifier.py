@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,10 +12,12 @@ from torch import Tensor, nn
 from training import data, metrics
 from training.augmentation import augment
 from training.classifiers.vgg16 import VGG16
-from training.config import ClassifierConfig
+from training.config import ClassifierConfig, Schedule
 from training.devices import autocast
 from training.fitting import Job, fit
 from training.weights import round_to_stored_precision
+
+_SELECT = "validation_accuracy"
 
 
 def train_classifier(
@@ -35,10 +38,37 @@ def train_classifier(
     model = VGG16(config.dropout)
     model.load_backbone(backbone)
     model.to(device).to(memory_format=torch.channels_last)
-    cross_entropy = nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
+    stages = [(folder, config, config.schedule)]
+    if config.polish is not None:
+        gentle = replace(config, rotation=0.0, scaling=0.0, translation=1.0, erasing=0.0)
+        stages.append((folder / "polish", gentle, config.polish))
+    best: Mapping[str, float] = {_SELECT: 0.0}
+    for place, stage, schedule in stages:
+        before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        reached = _fit_stage(model, train, validation, stage, schedule, config, device, place)
+        if reached[_SELECT] < best[_SELECT]:
+            model.load_state_dict(before)
+        else:
+            best = reached
+    round_to_stored_precision(model)
+    torch.save(model.state_dict(), folder / "weights.pt")
+    return model
+
+
+def _fit_stage(
+    model: VGG16,
+    train: data.Examples,
+    validation: data.Examples,
+    stage: ClassifierConfig,
+    schedule: Schedule,
+    config: ClassifierConfig,
+    device: torch.device,
+    folder: Path,
+) -> Mapping[str, float]:
+    cross_entropy = nn.CrossEntropyLoss(label_smoothing=stage.label_smoothing)
 
     def batch_loss(indices: Tensor, step: int) -> tuple[Tensor, Mapping[str, float]]:
-        images = augment(train.images[indices], config).to(device)
+        images = augment(train.images[indices], stage).to(device)
         labels = train.labels[indices].to(device)
         with autocast(device):
             logits = model(images)
@@ -48,18 +78,15 @@ def train_classifier(
     def validate() -> Mapping[str, float]:
         with autocast(device):
             predictions = metrics.predict(lambda images: model(images.to(device)), validation.images)
-        return {"validation_accuracy": metrics.accuracy(predictions, validation.labels)}
+        return {_SELECT: metrics.accuracy(predictions, validation.labels)}
 
     job = Job(
-        name=f"classifier {folder.parent.name}",
+        name=" ".join(folder.parts[-2:]),
         folder=folder,
         config=config,
-        schedule=config.schedule,
+        schedule=schedule,
         examples=len(train),
-        select="validation_accuracy",
+        select=_SELECT,
         seed=config.seed,
     )
-    fit(job, model, batch_loss, validate)
-    round_to_stored_precision(model)
-    torch.save(model.state_dict(), folder / "weights.pt")
-    return model
+    return fit(job, model, batch_loss, validate)
