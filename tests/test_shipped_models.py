@@ -1,0 +1,124 @@
+"""The files under models/ as they are shipped: sizes, hashes, answers, parity with torch, and the README's table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from service.attacks import pgd
+from service.catalog import DEFAULT_DEFENSE, Catalog, FloatArray, IntArray, noise
+from service.manifest import Graph
+from training import results
+from training.export import verify_parity
+from training.gradient_graph import trace_gradient
+from training.pipeline import freeze
+from training.report import results_table
+from training.served import load_classifier, load_pipeline
+
+ROOT = Path(__file__).resolve().parent.parent
+MODELS = ROOT / "models"
+DATASETS = ("mnist", "fashion-mnist")
+MEGABYTE = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return Catalog.load(MODELS, "cpu")
+
+
+def _samples(catalog: Catalog, dataset: str, n: int) -> tuple[FloatArray, IntArray]:
+    samples = catalog.samples(dataset)
+    return (samples.images[:n, None] / 255).astype(np.float32), samples.labels[:n]
+
+
+def _accuracy(logits: FloatArray, labels: IntArray) -> float:
+    return float((logits.argmax(axis=1) == labels).mean())
+
+
+def test_the_folder_stays_within_its_budget() -> None:
+    sizes = {path: path.stat().st_size for path in MODELS.rglob("*") if path.is_file()}
+    assert sum(sizes.values()) < 130 * MEGABYTE
+    assert max(sizes.values()) < 50 * MEGABYTE
+
+
+def test_both_datasets_have_every_graph_and_the_goals_are_met(catalog: Catalog) -> None:
+    assert catalog.datasets == DATASETS
+    for dataset, goal, loss in (("mnist", 0.994, 0.01), ("fashion-mnist", 0.935, 0.03)):
+        classifier = catalog.manifest.graph(dataset, "classifier").accuracy
+        pipeline = catalog.manifest.graph(dataset, "pipeline", DEFAULT_DEFENSE).accuracy
+        assert classifier is not None
+        assert pipeline is not None
+        assert classifier.n == pipeline.n == 10_000
+        assert classifier.clean_accuracy >= goal
+        assert pipeline.clean_accuracy >= classifier.clean_accuracy - loss
+        assert catalog.manifest.graph(dataset, "classifier_gradient")
+        assert catalog.manifest.graph(dataset, "pipeline_gradient", DEFAULT_DEFENSE)
+
+
+@pytest.mark.parametrize(("dataset", "least"), [("mnist", 0.98), ("fashion-mnist", 0.89)])
+def test_samples_are_named_rightly_with_and_without_the_purifier(catalog: Catalog, dataset: str, least: float) -> None:
+    images, labels = _samples(catalog, dataset, 200)
+    purifier = catalog.purifier(dataset, DEFAULT_DEFENSE)
+    assert purifier is not None
+    classifier = catalog.classifier(dataset)
+    assert _accuracy(classifier.logits(images), labels) >= least
+    assert _accuracy(classifier.logits(purifier.purify(images)), labels) >= least - 0.03
+
+
+@pytest.mark.parametrize(("dataset", "recovered"), [("mnist", 0.9), ("fashion-mnist", 0.7)])
+def test_pgd_flips_samples_and_the_purifier_brings_them_back(catalog: Catalog, dataset: str, recovered: float) -> None:
+    images, _ = _samples(catalog, dataset, 20)
+    classifier = catalog.classifier(dataset)
+    answers = classifier.logits(images).argmax(axis=1)
+    adv_images = pgd(catalog.white_box(dataset), images, answers, eps=0.15, rng=np.random.default_rng(0))
+    purifier = catalog.purifier(dataset, DEFAULT_DEFENSE)
+    assert purifier is not None
+    assert _accuracy(classifier.logits(adv_images), answers) <= 0.05
+    assert _accuracy(classifier.logits(purifier.purify(adv_images)), answers) >= recovered
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_an_answer_does_not_depend_on_the_neighbours_in_its_batch(catalog: Catalog, dataset: str) -> None:
+    images, _ = _samples(catalog, dataset, 8)
+    purifier = catalog.purifier(dataset, DEFAULT_DEFENSE)
+    assert purifier is not None
+    together = catalog.classifier(dataset).logits(purifier.purify(images))
+    alone = [catalog.classifier(dataset).logits(purifier.purify(image[None])) for image in images]
+    np.testing.assert_array_equal(together, np.concatenate(alone))
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_every_graph_agrees_with_torch_on_the_shipped_weights(catalog: Catalog, dataset: str) -> None:
+    images = torch.from_numpy(_samples(catalog, dataset, 6)[0])
+    for graph in catalog.manifest.graphs:
+        if graph.dataset == dataset:
+            session = catalog.runtime.open(MODELS / graph.file)
+            assert verify_parity(_module(catalog, graph), session, graph.inputs, images) < 1e-3
+
+
+def _module(catalog: Catalog, graph: Graph) -> torch.nn.Module:
+    if graph.defense == "none":
+        module = load_classifier(MODELS, catalog.manifest, graph.dataset)
+    else:
+        pipeline = load_pipeline(MODELS, catalog.manifest, graph.dataset, graph.defense)
+        module = pipeline.purifier if graph.kind == "purifier" else pipeline
+    if "gradient" not in graph.kind:
+        return freeze(module)
+    generator = torch.Generator().manual_seed(0)
+    shapes = [[3 if size == "N" else int(size) for size in spec.shape] for spec in graph.inputs]
+    return trace_gradient(freeze(module), tuple(torch.rand(shape, generator=generator) for shape in shapes))
+
+
+def test_the_readme_shows_the_rows_of_results_csv() -> None:
+    table = results_table(results.read(MODELS / results.FILE_NAME), DATASETS)
+    assert table in (ROOT / "README.md").read_text()
+
+
+def test_a_seed_draws_the_same_noise_and_another_seed_another(catalog: Catalog) -> None:
+    graph = catalog.manifest.graph("mnist", "purifier", DEFAULT_DEFENSE)
+    np.testing.assert_array_equal(noise(graph, 2, 5), noise(graph, 2, 5))
+    assert not np.array_equal(noise(graph, 2, 5), noise(graph, 2, 6))
+    assert not noise(graph, 2, None).any()
