@@ -55,8 +55,8 @@ class GradientModel:
     """A classifier or pipeline as a white-box attack sees it. Conforms to `service.attacks.WhiteBox`.
 
     Its gradient graph takes `cotangent` (N, 10) and `softmax_weight` (N, 1) and returns the logits and the
-    vector-Jacobian product of (softmax_weight * softmax(logits) + cotangent), so that one pass gives the
-    cross-entropy's gradient (weight 1, cotangent minus one-hot) and any other loss's too (weight 0).
+    gradient of a loss by the images: with weight 1 and a cotangent of minus one-hot the cross-entropy's, in one
+    pass and without cancellation where the softmax is 1; with weight 0 the vector-Jacobian product of any cotangent.
     """
 
     def __init__(self, forward: Session, gradient: Session, fixed_noise: FloatArray | None = None) -> None:

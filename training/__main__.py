@@ -13,6 +13,7 @@ import torch
 
 from service.errors import StartupError
 from training import data, devices
+from training.attack_sets import RECIPE
 from training.classifiers.vgg16 import VGG16
 from training.config import CLASSIFIERS, PURIFIERS, ClassifierConfig, PurifierConfig
 from training.errors import CheckpointError, TrainingError
@@ -73,6 +74,11 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--protocol", choices=PROTOCOLS, default="paper")
     evaluate.add_argument("--n", type=_positive, default=10_000, help="test images for the headline budgets")
     evaluate.add_argument("--sweep-n", type=_positive, default=1_000, help="test images for the other budgets")
+    evaluate.add_argument(
+        "--mixed-precision",
+        action="store_true",
+        help="take the attacks' gradients under bf16 autocast: nearly twice as fast on CPU, noted in the rows",
+    )
     report.add_argument("--readme", type=Path, default=Path("README.md"))
     return parser
 
@@ -109,7 +115,7 @@ def _purifier(options: argparse.Namespace) -> None:
     classifier = _trained_classifier(options).to(device).to(memory_format=torch.channels_last)
     config = _configured(PURIFIERS[options.dataset, options.defense], options)
     folder = options.work_dir / options.dataset
-    attacks = folder / f"attacks-{fingerprint(classifier)}"
+    attacks = folder / f"attacks-{fingerprint(classifier)}-{RECIPE}"
     train = _load(options, "train")
     attacked = attack_training_set(classifier, train, config=config, device=device, folder=attacks / f"{len(train)}")
     train_purifier(
@@ -154,6 +160,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         device=devices.resolve(options.device),
         n=options.n,
         sweep_n=options.sweep_n,
+        mixed_precision=options.mixed_precision,
     )
 
 

@@ -6,6 +6,7 @@ perturbation in units of eps / 127. Made in chunks, so that an interrupted run g
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -24,6 +25,9 @@ _BATCH = 128
 _LEVELS = 127
 PGD_STEPS = 10
 PGD_EPS = (0.05, 0.1, 0.15, 0.15, 0.15, 0.2, 0.3)
+# Part of the name of the folder that keeps the sets, so that sets of another recipe are never taken for these.
+_VERSION = 2
+RECIPE = hashlib.sha256(repr((_VERSION, _CHUNK, _BATCH, PGD_STEPS, PGD_EPS)).encode()).hexdigest()[:8]
 
 
 def gradient_signs(

@@ -68,6 +68,7 @@ class PurifierConfig:
     noise. `attacked_images` caps how many training images have a PGD perturbation.
     The loss is the mean squared error to the unperturbed image, plus, from `classifier_epoch` on,
     `classifier_weight` times the frozen classifier's cross-entropy on the first `classifier_share` of the batch.
+    `started_from` names the weights that training went on from, where it did not start afresh.
     """
 
     architecture: str
@@ -82,6 +83,7 @@ class PurifierConfig:
     classifier_weight: float = 0.0
     classifier_epoch: int = 2
     classifier_share: float = 0.5
+    started_from: str = ""
     seed: int = 0
 
 

@@ -38,6 +38,7 @@ _CUDA_BATCH = 200
 class AttackSpec:
     """One attack of the protocol. `defense` is the purifier that the attacker looks through, 'none' for none.
 
+    `mixed_precision` takes the gradients under bf16 autocast, nearly twice as fast on CPU; answers stay float32's.
     `label` says whose loss is walked: up the true label's, or down the least likely class's.
     """
 
@@ -49,6 +50,7 @@ class AttackSpec:
     label: str = "true"
     defense: str = "none"
     seed: int = 0
+    mixed_precision: bool = False
 
     @property
     def step_size(self) -> float:
@@ -113,7 +115,7 @@ def _craft_chunk(
     start: int,
     path: Path,
 ) -> int:
-    model = _white_box(victim, spec.defense)
+    model = _white_box(victim, spec.defense, mixed_precision=spec.mixed_precision)
     size = _CUDA_BATCH if victim.device == "cuda" else _BATCH
     device = torch.device(victim.device)
     rng = np.random.default_rng([spec.seed, start])
@@ -151,13 +153,15 @@ def _attack(model: TorchWhiteBox, spec: AttackSpec, images: Tensor, labels: Tens
 
 
 @lru_cache(maxsize=2)
-def _white_box(victim: Victim, defense: str) -> TorchWhiteBox:
+def _white_box(victim: Victim, defense: str, *, mixed_precision: bool) -> TorchWhiteBox:
     manifest = manifests.read(victim.models)
     device = devices.resolve(cast(devices.DeviceChoice, victim.device))
     if defense == "none":
-        return TorchWhiteBox(load_classifier(victim.models, manifest, victim.dataset).to(device))
+        return TorchWhiteBox(
+            load_classifier(victim.models, manifest, victim.dataset).to(device), mixed_precision=mixed_precision
+        )
     pipeline = load_pipeline(victim.models, manifest, victim.dataset, defense).to(device)
-    return TorchWhiteBox(_WithoutNoise(pipeline))
+    return TorchWhiteBox(_WithoutNoise(pipeline), mixed_precision=mixed_precision)
 
 
 class _WithoutNoise(nn.Module):

@@ -6,6 +6,7 @@ Attacks are made with torch on the weights of the served graphs; every answer th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ def evaluate(
     device: torch.device,
     n: int,
     sweep_n: int,
+    mixed_precision: bool = False,
 ) -> list[Row]:
     """Measure a protocol and merge its rows into models/results.csv after each attack, so that nothing is lost.
 
@@ -50,9 +52,11 @@ def evaluate(
     victim = Victim(models=models, dataset=dataset, device=device.type)
     plan = measurements(protocol, catalog.manifest.defenses(dataset), n=min(n, len(test)), sweep_n=sweep_n)
     rows: list[Row] = []
-    for measurement in plan:
-        chosen = test.first(measurement.n)
-        adv_images = craft(victim, measurement.spec, chosen, cache)
+    for planned in plan:
+        chosen = test.first(planned.n)
+        spec = replace(planned.spec, mixed_precision=mixed_precision)
+        measurement = replace(planned, spec=spec)
+        adv_images = craft(victim, spec, chosen, cache)
         check_ball(chosen.images, adv_images, measurement.spec.eps)
         new = list(judge.rows(measurement, adv_images))
         results.merge(models / results.FILE_NAME, new)
@@ -128,7 +132,7 @@ class _Judge:
             artefact=self._artefact(defense),
             precision="fp32",
             runtime="onnxruntime",
-            device="cpu",
+            device="cpu, bf16 gradients" if spec.mixed_precision else "cpu",
             commit=self._commit,
         )
 

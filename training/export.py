@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import onnx
 import torch
+from onnx import helper
 from torch import Tensor, nn
 
 from service import manifest as manifests
@@ -157,6 +158,9 @@ def _write(plan: _Plan, path: Path, stored: Mapping[str, StoredTensors]) -> None
     share_weights(model, {key: place for name in plan.weights for key, place in stored[name].items()})
     model.producer_name = "adversarial-purifier"
     model.graph.name = path.stem
+    # So that the graph's own hash stands for its weights too: answers name their models by it.
+    weights = [path.with_name(f"{name}.weights") for name in plan.weights]
+    helper.set_model_props(model, {file.name: manifests.sha256(file) for file in weights})
     onnx.save_model(model, path)
     onnx.checker.check_model(path)
 

@@ -34,7 +34,8 @@ class Job:
     """What to fit and where to keep it.
 
     `examples` is the size of the training set; `select` names the validation metric (higher is better)
-    whose best epoch is kept; `config` is saved beside the weights and guards a resume.
+    whose best epoch is kept; `config` is saved beside the weights, and guards a resume together with `depends_on`,
+    a name for whatever else the weights depend on (the classifier, the attacked sets).
     """
 
     name: str
@@ -44,6 +45,7 @@ class Job:
     examples: int
     select: str
     seed: int
+    depends_on: str = ""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -64,9 +66,9 @@ def fit(job: Job, model: nn.Module, batch_loss: BatchLoss, validate: Validate) -
         CheckpointError: the folder holds a checkpoint of another configuration.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
-    (job.folder / _CONFIG).write_text(json.dumps(dataclasses.asdict(job.config), indent=2) + "\n")
     optimizer = _adamw(model, job.schedule)
     state = _resume(job, model, optimizer)
+    (job.folder / _CONFIG).write_text(json.dumps(dataclasses.asdict(job.config), indent=2) + "\n")
     with tqdm(total=job.total_steps, initial=state.step, desc=job.name, unit="step", mininterval=2.0) as bar:
         while state.step < job.total_steps:
             losses = _step(job, state.step, model, optimizer, batch_loss)
@@ -187,7 +189,13 @@ def _resume(job: Job, model: nn.Module, optimizer: torch.optim.Optimizer) -> _St
 
 def _fingerprint(job: Job) -> str:
     config = dataclasses.asdict(job.config)
-    return json.dumps({"config": config, "examples": job.examples, "seed": job.seed}, sort_keys=True)
+    guarded = {
+        "config": config,
+        "examples": job.examples,
+        "seed": job.seed,
+        "depends_on": job.depends_on,
+    }
+    return json.dumps(guarded, sort_keys=True)
 
 
 def _log(path: Path, row: Mapping[str, float]) -> None:

@@ -21,8 +21,9 @@ _aten = torch.ops.aten
 def trace_gradient(model: nn.Module, examples: tuple[Tensor, ...]) -> GraphModule:
     """(images, cotangent, softmax_weight, *noise) -> (logits, images_gradient), traced for any batch size.
 
-    The gradient is the vector-Jacobian product of `softmax_weight` (N, 1) * softmax(logits) + `cotangent` (N, 10):
-    weight 1 and a cotangent of minus one-hot give the cross-entropy's gradient, weight 0 any other loss's.
+    With `softmax_weight` (N, 1) 0 the gradient is the vector-Jacobian product of `cotangent` (N, 10), for any loss.
+    With 1 and a cotangent of minus one-hot it is the cross-entropy's: of softmax - one-hot, whose entry for the label
+    is written as minus the sum of the others, because softmax - 1 rounds to 0 where the classifier is sure.
 
     Args:
         model: (images, *noise) to logits, in eval mode with frozen weights.
@@ -32,7 +33,9 @@ def trace_gradient(model: nn.Module, examples: tuple[Tensor, ...]) -> GraphModul
     def gradient(images: Tensor, cotangent: Tensor, softmax_weight: Tensor, *noise: Tensor) -> tuple[Tensor, Tensor]:
         watched = images.detach().requires_grad_()
         logits = model(watched, *noise)
-        total = softmax_weight * torch.softmax(logits.detach(), dim=1) + cotangent
+        others = torch.softmax(logits.detach(), dim=1) * (1 + cotangent)
+        cross_entropy = others + cotangent * others.sum(dim=1, keepdim=True)
+        total = softmax_weight * cross_entropy + (1 - softmax_weight) * cotangent
         (images_gradient,) = torch.autograd.grad(logits, watched, total)
         return logits.detach(), images_gradient
 

@@ -80,16 +80,20 @@ def train_purifier(
     device: torch.device,
     folder: Path,
     attacks: Path,
+    start: Path | None = None,
 ) -> nn.Module:
     """A purifier in eval mode, the best epoch by the mean of its validation accuracies. Resumes from `folder`.
 
-    The attacked validation images are kept in `attacks`.
+    The attacked validation images are kept in `attacks`. Training goes on from the weights in `start`, where given.
 
     Raises:
         CheckpointError: see `fit`.
     """
     torch.manual_seed(config.seed)
-    module = ARCHITECTURES[config.architecture](config.noise_std).to(device)
+    module = ARCHITECTURES[config.architecture](config.noise_std)
+    if start is not None:
+        module.load_state_dict(torch.load(start, map_location="cpu", weights_only=True))
+    module.to(device)
     purifier = cast(Purifier, module)
     classifier = freeze(classifier)
     steps_per_epoch = len(attacked.examples) // config.schedule.batch_size
@@ -122,6 +126,7 @@ def train_purifier(
         examples=len(attacked.examples),
         select="mean_accuracy",
         seed=config.seed,
+        depends_on=attacks.parent.name,
     )
     fit(job, module, batch_loss, validate)
     round_to_stored_precision(module)

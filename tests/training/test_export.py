@@ -81,6 +81,19 @@ def test_weights_are_stored_once_for_all_graphs(exported: Path, classifier: nn.M
         assert graph.stat().st_size < 400_000, graph
 
 
+def test_a_graphs_hash_changes_with_its_weights(
+    exported: Path, classifier: nn.Module, purifier: nn.Module, test_set: Examples
+) -> None:
+    before = {graph.name: graph.sha256 for graph in Catalog.load(exported, "cpu").manifest.graphs}
+    with torch.no_grad():
+        purifier.get_parameter("decoder.0.weight").mul_(0.5)
+    trained = TrainedPurifier("autoencoder", purifier, CONFIG)
+    export_dataset("mnist", TrainedClassifier(classifier, CONFIG), (trained,), test=test_set, models=exported)
+    after = {graph.name: graph.sha256 for graph in Catalog.load(exported, "cpu").manifest.graphs}
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"mnist/autoencoder", "mnist/autoencoder_pipeline", "mnist/autoencoder_pipeline_gradient"}
+
+
 def test_exported_weights_can_be_read_back_by_name(exported: Path, classifier: nn.Module) -> None:
     stored = read_weights(exported / "mnist" / "classifier.onnx")
     for name, tensor in classifier.state_dict().items():
