@@ -33,14 +33,21 @@ class Settings(BaseSettings):
         le=256,
         description="threads inside one operator; default: the CPUs that the process may use",
     )
-    max_body_bytes: int = Field(8 * _MEBIBYTE, ge=1024, le=64 * _MEBIBYTE, description="largest request body")
+    max_body_bytes: int = Field(
+        36 * _MEBIBYTE,
+        ge=1024,
+        le=64 * _MEBIBYTE,
+        description="largest request body; the default holds any picture of 2048 x 2048, even 16-bit RGBA noise",
+    )
     body_timeout_s: float = Field(
         30, gt=0, le=600, allow_inf_nan=False, description="a body that is not here by then is refused"
     )
     workers: int = Field(2, ge=1, le=64, description="classifications and purifications that run at once")
-    max_waiting: int = Field(256, ge=0, le=10_000, description="and how many may wait; more are answered 503")
+    max_waiting: int = Field(
+        64, ge=0, le=10_000, description="and how many may wait, each with its body in memory; more are answered 503"
+    )
     max_waiting_attacks: int = Field(
-        4, ge=0, le=100, description="attacks and benchmarks run one at a time; how many may wait; more get 503"
+        64, ge=0, le=1000, description="attacks and benchmarks run one at a time; how many may wait; more get 503"
     )
     drain_s: float = Field(
         0,

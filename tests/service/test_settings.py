@@ -34,7 +34,7 @@ def test_the_environment_sets_them(monkeypatch: pytest.MonkeyPatch) -> None:
         {"body_timeout_s": float("inf")},
         {"workers": 0},
         {"max_waiting": -1},
-        {"max_waiting_attacks": 10**6},
+        {"max_waiting_attacks": 1001},
         {"drain_s": float("nan")},
         {"unknown": 1},
     ],
@@ -47,6 +47,13 @@ def test_unsafe_ones_are_refused(unsafe: dict[str, Any]) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0", "localhost", "my-host.example"])
 def test_addresses_and_names_are_hosts(host: str) -> None:
     assert str(Settings(host=host).host) == host
+
+
+def test_the_default_limits_hold_the_largest_picture_and_a_class_of_attackers() -> None:
+    raw_16_bit_rgba = 2048 * (1 + 2048 * 4 * 2)  # noise does not compress, and each row has a filter byte
+    assert Settings().max_body_bytes >= 1.05 * raw_16_bit_rgba
+    assert Settings().max_waiting == 64
+    assert Settings().max_waiting_attacks == 64
 
 
 def test_they_cannot_be_changed() -> None:
