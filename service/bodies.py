@@ -14,6 +14,8 @@ from service.errors import BodyTooLargeError, FormError, ImageError, MediaTypeEr
 
 FIELD = "file"
 RAW_TYPES = ("image/png", "image/jpeg", "application/octet-stream")
+# Other names of JPEG, and what `curl --data-binary` says unless told otherwise: Pillow decides what the bytes are.
+_ALSO_RAW = ("image/jpg", "image/pjpeg", "application/x-www-form-urlencoded")
 FORM_TYPE = "multipart/form-data"
 _MAX_PARTS = 8
 _MAX_TEXT_BYTES = 1024
@@ -59,7 +61,7 @@ async def extract_image(headers: Headers, data: bytes) -> bytes:
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type == FORM_TYPE:
         return await _file_of_form(content_type, data)
-    if media_type and media_type not in RAW_TYPES:
+    if media_type and media_type not in RAW_TYPES + _ALSO_RAW:
         raise MediaTypeError(
             f"the body has Content-Type {shortened(media_type)}; allowed: {', '.join(RAW_TYPES)}, "
             f"or {FORM_TYPE} with the field '{FIELD}'"
@@ -89,6 +91,11 @@ async def _file_of_form(content_type: str, data: bytes) -> bytes:
         form = await parser.parse()
     except MultiPartException as error:
         raise FormError(f"the form cannot be read: {error.message}") from error
+    except (ValueError, LookupError) as error:
+        # Codecs raise these by themselves, `punycode` and `undefined` say, and Starlette lets them pass.
+        raise FormError(
+            f"the form cannot be read: its names do not fit the charset of {shortened(content_type)}; allowed: UTF-8"
+        ) from error
     try:
         return await _only_file(form.multi_items())
     finally:

@@ -50,8 +50,11 @@ HOSTILE: dict[str, Hostile] = {
     "nothing, untyped": Hostile(422, "the body is empty", content=nothing, headers={}),
     "a web page": Hostile(415, "'text/html'; allowed: image/png", headers={"content-type": "text/html"}),
     "a web page said to be a PNG": Hostile(422, "not a readable image", content=lambda: b"<html></html>"),
-    "a curl without its type": Hostile(
-        415, "urlencoded'; allowed", headers={"content-type": "application/x-www-form-urlencoded"}
+    "a web form": Hostile(
+        422,
+        "not a readable image",
+        content=lambda: b"file=3.png",
+        headers={"content-type": "application/x-www-form-urlencoded"},
     ),
     "JSON": Hostile(415, "allowed", content=lambda: b"{}", headers={"content-type": "application/json"}),
     "a strange type": Hostile(415, "allowed", headers={"content-type": "\u00ff;;;"}),
@@ -88,6 +91,18 @@ HOSTILE: dict[str, Hostile] = {
         "the form",
         content=lambda: part("zz"),
         headers={"content-type": "multipart/form-data; boundary=b; charset=zlib"},
+    ),
+    "a charset that does not fit": Hostile(
+        422,
+        "charset of 'multipart/form-data; boundary=b; charset=punycode'; allowed: UTF-8",
+        content=lambda: part(filename="a..b"),
+        headers={"content-type": "multipart/form-data; boundary=b; charset=punycode"},
+    ),
+    "a charset that is undefined": Hostile(
+        422,
+        "allowed: UTF-8",
+        content=part,
+        headers={"content-type": "multipart/form-data; boundary=b; charset=undefined"},
     ),
     "two files": Hostile(422, "holds 'file', 'file'", content=lambda: part(end=b"") + part(), headers=FORM),
     "many files": Hostile(422, "Too many files", content=lambda: part(end=b"") * 99 + part(), headers=FORM),
@@ -199,3 +214,9 @@ def test_other_kinds_of_pictures_are_welcome(client: TestClient, path: str) -> N
     ):
         for headers in (PNG, {}, {"content-type": "application/octet-stream"}, {"content-type": "image/jpeg"}):
             assert client.post(path, content=data, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("media_type", ["application/x-www-form-urlencoded", "image/jpg", "image/pjpeg"])
+def test_what_curl_and_others_call_a_picture_is_read_as_one(client: TestClient, media_type: str) -> None:
+    answer = client.post("/classify", content=digit(), headers={"content-type": media_type})
+    assert (answer.status_code, answer.json()["label"]) == (200, 3)
