@@ -6,7 +6,7 @@ Knows no HTTP. The purifier's noise is zero throughout, as in a classification w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -29,7 +29,6 @@ from service.prediction import Defense, Prediction, predict
 Method = Literal["fgsm", "pgd"]
 Target = Literal["classifier", "pipeline"]
 Knowledge = Literal["oblivious", "adaptive"]
-METHODS: tuple[Method, ...] = get_args(Method)
 MAX_TOTAL_STEPS = 1000
 MAX_EPS: dict[Norm, float] = {"linf": 1.0, "l2": 28.0}
 DEFAULT_EPS: dict[Norm, float] = {"linf": 0.15, "l2": 1.5}
@@ -50,8 +49,8 @@ class Walk:
 
     @property
     def reach(self) -> float:
-        """The largest perturbation that this walk can make, in `norm`."""
-        return effective_reach(self.eps, self.steps, self.step_size, random_start=self.random_start)
+        """How far the gradient can lead this walk, in `norm`; a random start does not count."""
+        return effective_reach(self.eps, self.steps, self.step_size)
 
     def run(self, model: WhiteBox, image: FloatArray, label: int, *, targeted: bool) -> FloatArray:
         """The adversarial image (1, 1, 28, 28): in [0, 1] and within eps of `image` in `norm`."""
@@ -91,7 +90,7 @@ def walk(
 
     Raises:
         ParameterError: eps or step_size is above the norm's limit, steps x restarts above 1000, or FGSM is
-            given parameters of PGD.
+            given another walk than its one step.
     """
     radius = DEFAULT_EPS[norm] if eps is None else eps
     longest = MAX_EPS[norm]
@@ -100,13 +99,7 @@ def walk(
     if step_size is not None and step_size > longest:
         raise ParameterError(f"step_size is {step_size} with norm={norm}; allowed: above 0, at most {longest:g}")
     if method == "fgsm":
-        only_pgd = {"steps": steps, "step_size": step_size, "restarts": restarts, "random_start": random_start}
-        unused = [name for name, value in only_pgd.items() if value is not None]
-        if unused:
-            raise ParameterError(
-                f"method=fgsm does not use {', '.join(unused)}; allowed with it: eps, norm, seed. "
-                "Use method=pgd to walk in several steps"
-            )
+        _check_fgsm(radius, steps, step_size, restarts, random_start)
         return Walk("fgsm", norm, radius, 1, radius, 1, False, seed)
     count, times = steps or DEFAULT_STEPS, restarts or 1
     if count * times > MAX_TOTAL_STEPS:
@@ -115,6 +108,21 @@ def walk(
         )
     size = default_step_size(radius, count) if step_size is None else step_size
     return Walk("pgd", norm, radius, count, size, times, random_start is not False, seed)
+
+
+def _check_fgsm(
+    eps: float, steps: int | None, step_size: float | None, restarts: int | None, random_start: bool | None
+) -> None:
+    given = {"steps": steps, "step_size": step_size, "restarts": restarts, "random_start": random_start}
+    fixed = {"steps": 1, "step_size": eps, "restarts": 1, "random_start": False}
+    wrong = [name for name, value in given.items() if value is not None and value != fixed[name]]
+    if wrong:
+        found = ", ".join(f"{name} is {str(given[name]).lower()}" for name in wrong)
+        allowed = ", ".join(f"{name}={str(fixed[name]).lower()}" for name in wrong)
+        raise ParameterError(
+            f"{found} with method=fgsm; allowed with it: {allowed}, or nothing of these. "
+            "Use method=pgd to walk in several steps"
+        )
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,6 @@ class Session:
     def __init__(self, session: ort.InferenceSession) -> None:
         self._session = session
         self.provider: str = session.get_providers()[0]
-        self.input_names = tuple(item.name for item in session.get_inputs())
         self.output_names = tuple(item.name for item in session.get_outputs())
 
     def run(self, **inputs: np.ndarray[Any, np.dtype[np.float32]]) -> Tensors:

@@ -96,7 +96,7 @@ class AttackQuery(DatasetQuery):
         None,
         ge=1,
         le=200,
-        description=f"pgd only: steps of a walk, 1 to 200 (default {DEFAULT_STEPS}); steps x restarts is at "
+        description=f"pgd (fgsm: only 1): steps of a walk, 1 to 200 (default {DEFAULT_STEPS}); steps x restarts is at "
         f"most {MAX_TOTAL_STEPS}",
     )
     step_size: float | None = Field(
@@ -104,13 +104,15 @@ class AttackQuery(DatasetQuery):
         gt=0,
         le=MAX_EPS["l2"],
         allow_inf_nan=False,
-        description="pgd only: length of a step in `norm`, above 0 and at most 1 (norm=l2: 28); default "
+        description="pgd (fgsm: only eps): length of a step in `norm`, above 0 and at most 1 (norm=l2: 28); default "
         "2.5 eps / steps",
     )
     restarts: int | None = Field(
-        None, ge=1, le=10, description="pgd only: walks, 1 to 10 (default 1); the best one counts"
+        None, ge=1, le=10, description="pgd (fgsm: only 1): walks, 1 to 10 (default 1); the best one counts"
     )
-    random_start: bool | None = Field(None, description="pgd only: start from a random point within eps (default true)")
+    random_start: bool | None = Field(
+        None, description="pgd (fgsm: only false): start from a random point within eps (default true)"
+    )
     seed: Seed = Field(0, description="seed of the random starts, 0 to 4294967295")
 
 
@@ -269,7 +271,10 @@ class AttackAnswer(Answer):
     purified: PictureAnswer
     defended_clean: Verdict
     perturbation: Perturbation
-    effective_reach: float = Field(description="largest perturbation that the walk could make, in `norm`")
+    effective_reach: float = Field(
+        description="how far the gradient could lead, in `norm`: eps, or steps x step_size where that is less; the "
+        "displacement of a random start has no direction and does not count"
+    )
     after_rounding: RoundedOutcome
     parameters: AttackParameters
     timings_ms: AttackTimings

@@ -4,13 +4,12 @@ They know no HTTP, files, ONNX or devices. Images are (N, 1, 28, 28) float32 in 
 """
 
 from service.attacks.fgsm import fgsm
-from service.attacks.norms import NORMS, Norm, perturbation_size
+from service.attacks.norms import Norm, perturbation_size
 from service.attacks.pgd import DEFAULT_STEPS, default_step_size, effective_reach, pgd
 from service.attacks.white_box import Array, WhiteBox
 
 __all__ = [
     "DEFAULT_STEPS",
-    "NORMS",
     "Array",
     "Norm",
     "WhiteBox",

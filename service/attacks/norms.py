@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from array_api_compat import array_namespace, device
 
 Array = Any
 Norm = Literal["linf", "l2"]
-NORMS: tuple[Norm, ...] = get_args(Norm)
 _TINY = 1e-12
 
 

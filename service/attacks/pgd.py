@@ -18,12 +18,12 @@ def default_step_size(eps: float, steps: int) -> float:
     return _REACH * eps / steps
 
 
-def effective_reach(eps: float, steps: int, step_size: float, *, random_start: bool) -> float:
-    """The largest perturbation that the walk can reach: less than eps where steps x step_size falls short.
+def effective_reach(eps: float, steps: int, step_size: float) -> float:
+    """How far the gradient can lead: less than eps where steps x step_size falls short.
 
-    A random start adds up to eps, so with one the whole ball can be reached.
+    A random start displaces the image by up to eps more, but in no direction, thus it does not count.
     """
-    return eps if random_start else min(eps, steps * step_size)
+    return min(eps, steps * step_size)
 
 
 def pgd(

@@ -31,12 +31,26 @@ def test_the_defaults_are_filled_in() -> None:
     assert (single.steps, single.step_size, single.random_start, single.reach) == (1, 0.3, False, 0.3)
 
 
+def test_fgsm_may_be_spelt_out() -> None:
+    spelt = walk("fgsm", eps=0.3, steps=1, step_size=0.3, restarts=1, random_start=False)
+    assert spelt == walk("fgsm", eps=0.3)
+
+
+def test_a_random_start_does_not_add_to_the_reach() -> None:
+    for random_start in (True, False):
+        chosen = walk("pgd", eps=0.3, steps=7, step_size=0.01, random_start=random_start)
+        assert chosen.reach == pytest.approx(0.07)
+
+
 @pytest.mark.parametrize(
     ("options", "fragment"),
     [
-        ({"method": "fgsm", "steps": 3}, "method=fgsm does not use steps; allowed with it: eps, norm, seed"),
-        ({"method": "fgsm", "restarts": 1, "random_start": False}, "does not use restarts, random_start"),
-        ({"method": "fgsm", "step_size": 0.1}, "does not use step_size"),
+        ({"method": "fgsm", "steps": 3}, "steps is 3 with method=fgsm; allowed with it: steps=1, or nothing"),
+        (
+            {"method": "fgsm", "restarts": 2, "random_start": True},
+            "restarts is 2, random_start is true with method=fgsm; allowed with it: restarts=1, random_start=false",
+        ),
+        ({"method": "fgsm", "eps": 0.2, "step_size": 0.1}, "step_size is 0.1 .* allowed with it: step_size=0.2"),
         ({"method": "pgd", "steps": 200, "restarts": 6}, "200 x 6 = 1200; allowed: at most 1000"),
         ({"method": "pgd", "eps": 1.5}, "eps is 1.5 with norm=linf; allowed: 0 to 1"),
         ({"method": "pgd", "eps": 29.0, "norm": "l2"}, "allowed: 0 to 28"),

@@ -151,7 +151,9 @@ HOSTILE: dict[str, Hostile] = {
     "an unknown method": Hostile(422, "'fgsm' or 'pgd'", path="/attack?method=cw"),
     "an unknown norm": Hostile(422, "'linf' or 'l2'", path="/attack?norm=l0"),
     "an unknown target": Hostile(422, "'classifier' or 'pipeline'", path="/attack?target=both"),
-    "steps of FGSM": Hostile(422, "method=fgsm does not use steps", path="/attack?method=fgsm&steps=3"),
+    "steps of FGSM": Hostile(
+        422, "steps is 3 with method=fgsm; allowed with it: steps=1", path="/attack?method=fgsm&steps=3"
+    ),
     "label 10": Hostile(422, "label is '10'", path="/attack?label=10"),
     "the label as target": Hostile(422, "target_label is 3", path="/attack?label=3&target_label=3"),
     "a pipeline without purifier": Hostile(422, "needs a purifier", path="/attack?target=pipeline&defense=none"),

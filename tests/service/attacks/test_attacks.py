@@ -303,9 +303,8 @@ def test_what_cannot_be_walked_is_refused(refused: dict[str, Any]) -> None:
 
 
 def test_the_reach_of_a_walk_is_what_it_can_cross() -> None:
-    assert effective_reach(0.3, 10, 0.01, random_start=False) == pytest.approx(0.1)
-    assert effective_reach(0.3, 10, 0.1, random_start=False) == 0.3
-    assert effective_reach(0.3, 10, 0.01, random_start=True) == 0.3
+    assert effective_reach(0.3, 7, 0.01) == pytest.approx(0.07)
+    assert effective_reach(0.3, 10, 0.1) == 0.3
     assert default_step_size(0.4, 10) == pytest.approx(0.1)
     model, images = LinearModel(weights()), images_in()
     short = run("pgd from the image", model, images, labels_of(model, images), "linf", step_size=0.01)
