@@ -16,7 +16,7 @@ from service.catalog import Catalog
 from service.dependencies import each_parameter_once
 from service.errors import StartupError
 from service.middleware import LatencyMiddleware
-from service.routes import ROUTERS
+from service.routes import ROUTERS, health
 from service.routes.documentation import PROBLEMS
 from service.settings import Settings
 from service.state import ServiceState
@@ -50,7 +50,6 @@ def create_app(settings: Settings, on_failure: OnFailure | None = None) -> FastA
         description=_DESCRIPTION,
         version=_version(),
         lifespan=lifespan,
-        dependencies=[Depends(each_parameter_once)],
         responses=PROBLEMS,
         redoc_url=None,
     )
@@ -58,7 +57,9 @@ def create_app(settings: Settings, on_failure: OnFailure | None = None) -> FastA
     app.add_middleware(LatencyMiddleware, book=state.latency)
     problems.install(app)
     for router in ROUTERS:
-        app.include_router(router)
+        app.include_router(router, dependencies=[Depends(each_parameter_once)])
+    # Probes add what they like to the query.
+    app.include_router(health.router)
     return app
 
 

@@ -52,6 +52,20 @@ async def read_body(request: Request, *, max_bytes: int, timeout_s: float) -> by
     return bytes(data)
 
 
+async def refuse_body(request: Request, *, timeout_s: float) -> None:
+    """Raises MediaTypeError at the first byte of a body, and SlowBodyError as `read_image` does."""
+    try:
+        with anyio.fail_after(timeout_s):
+            async for chunk in request.stream():
+                if chunk:
+                    found = shortened(request.headers.get("content-type", "no type"))
+                    raise MediaTypeError(
+                        f"there is a body, of Content-Type {found}; allowed: none, parameters go into the query"
+                    )
+    except TimeoutError as error:
+        raise SlowBodyError(f"the request was not complete after {timeout_s:g} s") from error
+
+
 async def extract_image(headers: Headers, data: bytes) -> bytes:
     """The picture in a body that is read already. Raises what `read_image` raises of types and contents."""
     encoding = headers.get("content-encoding", "identity")

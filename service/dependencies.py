@@ -52,6 +52,15 @@ async def _optional_image_bytes(request: Request, state: State, models: Models, 
         return await bodies.extract_image(request.headers, data) if data else None
 
 
+async def no_body(request: Request, state: State) -> None:
+    """Refuse a body, on routes whose parameters stand in the query.
+
+    Raises:
+        MediaTypeError: there is one.
+    """
+    await bodies.refuse_body(request, timeout_s=state.settings.body_timeout_s)
+
+
 ImageBytes = Annotated[bytes, Depends(_image_bytes)]
 OptionalImageBytes = Annotated[bytes | None, Depends(_optional_image_bytes)]
 

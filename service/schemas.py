@@ -12,7 +12,7 @@ from service.attempt import DEFAULT_EPS, MAX_EPS, MAX_TOTAL_STEPS, Goal, Knowled
 from service.catalog import DEFAULT_DEFENSE
 from service.errors import shortened
 
-MAX_BENCHMARK_IMAGES = 2000
+MAX_BENCHMARK_IMAGES = 6400
 Dataset = Annotated[str, Field(description="data set: `mnist` or `fashion-mnist`; GET /models lists them")]
 DefenseName = Annotated[
     str,
@@ -45,8 +45,14 @@ class QueryModel(BaseModel):
         return query
 
 
-class DatasetQuery(QueryModel):
+class SamplesQuery(QueryModel):
     """Query of GET /samples."""
+
+    dataset: Dataset | None = Field(None, description="list this data set alone; default: all of them")
+
+
+class DatasetQuery(QueryModel):
+    """Base of the queries that name one data set."""
 
     dataset: Dataset = "mnist"
 
@@ -290,14 +296,19 @@ class SampleAnswer(Answer):
     url: str
 
 
-class SamplesAnswer(Answer):
+class SampleSetAnswer(Answer):
     """The shipped test images of a data set."""
 
-    dataset: str
     count: int
     source: str
     licence: str
     samples: tuple[SampleAnswer, ...]
+
+
+class SamplesAnswer(Answer):
+    """The shipped test images, by data set."""
+
+    datasets: dict[str, SampleSetAnswer]
 
 
 class GraphAnswer(Answer):

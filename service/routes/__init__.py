@@ -1,6 +1,6 @@
 """One file per resource; each decodes, calls and encodes, and computes nothing itself."""
 
-from service.routes import attack, classify, health, latency, models, purify, samples
+from service.routes import attack, classify, latency, models, purify, samples
 
 ROUTERS = (
     classify.router,
@@ -9,5 +9,4 @@ ROUTERS = (
     samples.router,
     models.router,
     latency.router,
-    health.router,
 )

@@ -1,23 +1,25 @@
-"""GET /healthz and /readyz, for probes; and / leads to /docs."""
+"""GET /healthz and /readyz, for probes, whatever their query; and / leads to /docs."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.responses import RedirectResponse
 
-from service.dependencies import State, no_parameters
+from service.dependencies import State
 from service.routes.models import runtime_answer
 from service.schemas import HealthAnswer, ReadyAnswer
 
-router = APIRouter(tags=["health"], dependencies=[Depends(no_parameters)])
+router = APIRouter(tags=["health"])
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz")
 async def healthz() -> HealthAnswer:
     """Whether the process lives: true from the start to the end, also while the models are loaded."""
     return HealthAnswer()
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz")
 async def readyz(state: State) -> ReadyAnswer:
     """Whether requests are welcome: 503 until the models are verified and warm, and from SIGTERM on."""

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 
 from service.benchmark import PAPER_NOTE, PAPER_SECONDS, Timing, benchmark
-from service.dependencies import Models, State, Timer, no_parameters
+from service.dependencies import Models, State, Timer, no_body, no_parameters
 from service.errors import ParameterError
 from service.latency import RELATIVE_ERROR, WINDOW_S, Percentiles
 from service.schemas import (
@@ -42,7 +42,7 @@ async def latency(state: State) -> LatencyAnswer:
     )
 
 
-@router.post("/benchmark")
+@router.post("/benchmark", dependencies=[Depends(no_body)])
 async def run_benchmark(
     state: State, catalog: Models, timer: Timer, query: Annotated[BenchmarkQuery, Query()]
 ) -> BenchmarkAnswer:

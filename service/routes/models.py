@@ -12,6 +12,7 @@ from service.schemas import DatasetAnswer, GraphAnswer, ModelsAnswer, RuntimeAns
 router = APIRouter(tags=["models"], dependencies=[Depends(no_parameters)])
 
 
+@router.head("/models", include_in_schema=False)
 @router.get("/models")
 async def models(catalog: Models) -> ModelsAnswer:
     """What is there, what is loaded, on which device, and how accurate it is."""

@@ -7,25 +7,31 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 
 from service import images
+from service.catalog import Catalog
 from service.dependencies import Models
 from service.errors import NotFoundError, ParameterError, shortened
 from service.routes import encoding
 from service.routes.documentation import png
-from service.schemas import DatasetQuery, SampleAnswer, SampleQuery, SamplesAnswer
+from service.schemas import SampleAnswer, SampleQuery, SamplesAnswer, SampleSetAnswer, SamplesQuery
 
 router = APIRouter(tags=["samples"])
 _HEADERS = {"X-Label": "the true class, 0 to 9", "X-Class-Name": "its name"}
 _VERSION_DIGITS = 12
 
 
+@router.head("/samples", include_in_schema=False)
 @router.get("/samples")
-async def list_samples(catalog: Models, query: Annotated[DatasetQuery, Query()]) -> SamplesAnswer:
-    """The shipped test images of a data set. None of them was trained on."""
-    names = catalog.class_names(query.dataset)
-    samples = catalog.samples(query.dataset)
+async def list_samples(catalog: Models, query: Annotated[SamplesQuery, Query()]) -> SamplesAnswer:
+    """The shipped test images of all data sets, or of one. None of them was trained on."""
+    wanted = catalog.datasets if query.dataset is None else (query.dataset,)
+    return SamplesAnswer(datasets={dataset: _listing(catalog, dataset) for dataset in wanted})
+
+
+def _listing(catalog: Catalog, dataset: str) -> SampleSetAnswer:
+    names = catalog.class_names(dataset)
+    samples = catalog.samples(dataset)
     version = samples.entry.sha256[:_VERSION_DIGITS]
-    return SamplesAnswer(
-        dataset=query.dataset,
+    return SampleSetAnswer(
         count=len(samples.labels),
         source=samples.entry.source,
         licence=samples.entry.licence,
@@ -34,13 +40,14 @@ async def list_samples(catalog: Models, query: Annotated[DatasetQuery, Query()])
                 index=index,
                 label=label,
                 class_name=names[label],
-                url=f"/samples/{query.dataset}/{index}?v={version}",
+                url=f"/samples/{dataset}/{index}?v={version}",
             )
             for index, label in enumerate(samples.labels.tolist())
         ),
     )
 
 
+@router.head("/samples/{dataset}/{n}", include_in_schema=False)
 @router.get(
     "/samples/{dataset}/{n}",
     response_class=Response,

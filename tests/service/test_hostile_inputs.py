@@ -168,10 +168,20 @@ HOSTILE: dict[str, Hostile] = {
     ),
     # benchmark
     "a benchmark of too much": Hostile(
-        422, "64 x 200 = 12800; allowed: at most 2000", path="/latency/benchmark?batch=64&repeats=200"
+        422,
+        "64 x 200 = 12800; allowed: at most 6400",
+        path="/latency/benchmark?batch=64&repeats=200",
+        content=nothing,
     ),
-    "a benchmark of nothing": Hostile(422, "batch is '0'", path="/latency/benchmark?batch=0"),
-    "a benchmark of a wall": Hostile(422, "unknown defense", path="/latency/benchmark?defense=wall"),
+    "a benchmark of nothing": Hostile(422, "batch is '0'", path="/latency/benchmark?batch=0", content=nothing),
+    "a benchmark of a wall": Hostile(422, "unknown defense", path="/latency/benchmark?defense=wall", content=nothing),
+    "a benchmark asked for in JSON": Hostile(
+        415,
+        "'application/json'; allowed: none, parameters go into the query",
+        path="/latency/benchmark",
+        content=lambda: b'{"batch": 8}',
+        headers={"content-type": "application/json"},
+    ),
     # paths and methods
     "a path that is not there": Hostile(404, "there is nothing here", path="/nowhere", method="GET"),
     "a path of no UTF-8": Hostile(404, "there is nothing here", path="/%ff%fe", method="GET"),
@@ -183,7 +193,6 @@ HOSTILE: dict[str, Hostile] = {
     "a sample of no data set": Hostile(404, "unknown dataset", path="/samples/cifar/1", method="GET"),
     "a sample up the tree": Hostile(404, "", path="/samples/..%2f..%2fetc/1", method="GET"),
     "samples of no data set": Hostile(422, "unknown dataset", path="/samples?dataset=cifar", method="GET"),
-    "a question to health": Hostile(422, "allowed: none", path="/healthz?verbose=1", method="GET"),
     "a question to models": Hostile(422, "allowed: none", path="/models?dataset=mnist", method="GET"),
     "a question to latency": Hostile(422, "allowed: none", path="/latency?last=1", method="GET"),
 }

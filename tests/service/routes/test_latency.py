@@ -61,6 +61,11 @@ def test_the_benchmark_times_each_stage_alone(client: TestClient, defense: str, 
         assert row["per_image_ms"] == pytest.approx(row["p50_ms"] / 4, abs=1e-4)
 
 
+def test_every_batch_goes_with_the_default_repeats(client: TestClient) -> None:
+    answer = client.post("/latency/benchmark?defense=none&batch=64", content=b"")
+    assert answer.json()["rows"][0]["n"] == 50
+
+
 def test_the_papers_latencies_stand_beside_it(client: TestClient) -> None:
     answer = client.post("/latency/benchmark?repeats=1").json()
     paper = {row["defense"]: row["seconds_per_image"] for row in answer["paper"]}

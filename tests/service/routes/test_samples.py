@@ -12,7 +12,7 @@ from tests.service.tiny_models import PER_CLASS, image_of
 
 @pytest.mark.parametrize("dataset", ["mnist", "fashion-mnist"])
 def test_every_listed_sample_is_served_with_its_label(client: TestClient, dataset: str) -> None:
-    listing = client.get("/samples", params={"dataset": dataset}).json()
+    listing = client.get("/samples").json()["datasets"][dataset]
     assert listing["count"] == len(listing["samples"]) == 10 * PER_CLASS
     assert [sample["index"] for sample in listing["samples"]] == list(range(10 * PER_CLASS))
     for sample in listing["samples"]:
@@ -24,12 +24,15 @@ def test_every_listed_sample_is_served_with_its_label(client: TestClient, datase
 
 
 def test_only_the_url_of_a_version_is_cached_for_ever(client: TestClient) -> None:
-    url = client.get("/samples").json()["samples"][0]["url"]
+    url = client.get("/samples").json()["datasets"]["mnist"]["samples"][0]["url"]
     plain = url.partition("?")[0]
     assert "immutable" in client.get(url).headers["cache-control"]
     assert "immutable" not in client.get(plain).headers["cache-control"]
     assert "immutable" not in client.get(f"{plain}?v=000000000000").headers["cache-control"]
 
 
-def test_mnist_is_the_default(client: TestClient) -> None:
-    assert client.get("/samples").json()["dataset"] == "mnist"
+def test_all_data_sets_are_listed_unless_one_is_asked_for(client: TestClient) -> None:
+    everything = client.get("/samples").json()["datasets"]
+    assert list(everything) == ["mnist", "fashion-mnist"]
+    one = client.get("/samples?dataset=fashion-mnist").json()["datasets"]
+    assert one == {"fashion-mnist": everything["fashion-mnist"]}
