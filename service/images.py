@@ -2,31 +2,40 @@
 
 A PNG or JPEG of any size up to 2048 x 2048 becomes float32 (1, 1, 28, 28) in [0, 1], in this order:
 
-1. the first frame of an animation, turned as its EXIF orientation says;
+1. the first frame of an animation, turned as its EXIF orientation says, if that can be read;
 2. transparency laid over **black**, because black is the background of both data sets;
 3. luminance (ITU-R 601), 16-bit grey scaled by 65535, everything else by 255;
 4. padded with black to a centred square;
 5. resized to 28 x 28 with a box filter: each pixel is the mean of the area that it covers, never beyond.
 
-Steps 3 to 5 run in float32, without rounding in between; a grey 28 x 28 image of 8 bits passes unchanged, bit
-for bit. The polarity is not guessed: bright strokes on black are expected, and a scan of ink on paper must be
-inverted first.
+Steps 1 to 3 round to 8 bits wherever there is colour or alpha: Pillow reads 16-bit colour and 16-bit grey with
+alpha as 8 bits, and what is laid over black, and its luminance, are rounded to 8 bits each. 16-bit grey keeps
+its 16 bits. Steps 4 and 5 run in float32, without rounding in between; a grey 28 x 28 image of 8 bits passes
+unchanged, bit for bit. The polarity is not guessed: bright strokes on black are expected, and a scan of ink on
+paper must be inverted first.
 """
 
 from __future__ import annotations
 
 import io
-from typing import Any
+from collections.abc import Callable
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
 
 from service.errors import ImageError
 
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 SIZE = 28
 MAX_SIDE = 2048
-FORMATS = ("PNG", "JPEG")
+# Opened by themselves and not by Image.open, which refuses or warns of bombs without telling their size.
+_FORMATS: dict[bytes, Callable[[IO[bytes]], Image.Image]] = {
+    b"\x89PNG\r\n\x1a\n": PngImageFile,
+    b"\xff\xd8\xff": JpegImageFile,
+}
 _SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -68,7 +77,8 @@ def _open(data: bytes) -> Image.Image:
     # Pillow's decoders raise whatever they stumble over in hostile bytes (OSError, SyntaxError, struct.error,
     # zlib.error, KeyError, ...), hence the broad clause around nothing but Pillow.
     try:
-        image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
+        kind = next(kind for signature, kind in _FORMATS.items() if data.startswith(signature))
+        image = kind(io.BytesIO(data))
     except Exception as error:
         raise ImageError(f"the {len(data)} bytes are not a readable image; allowed: PNG and JPEG") from error
     # The size stands in the header: a bomb is refused before any pixel is unpacked.
@@ -77,9 +87,17 @@ def _open(data: bytes) -> Image.Image:
         raise ImageError(f"the image is {width} x {height} pixels; allowed: at most {MAX_SIDE} x {MAX_SIDE}")
     try:
         image.load()
-        return _grey(ImageOps.exif_transpose(image))
+        return _grey(_upright(image))
     except Exception as error:
         raise ImageError(f"the {image.format} image is damaged or truncated and cannot be decoded") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:
+        # Broken EXIF says nothing about the pixels, which are loaded.
+        return image
 
 
 def _grey(image: Image.Image) -> Image.Image:
@@ -88,7 +106,7 @@ def _grey(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), rgba)
-    return image.convert("RGB").convert("L") if image.mode not in {"L", "1", "LA"} else image.convert("L")
+    return image.convert("L") if image.mode in {"L", "1"} else image.convert("RGB").convert("L")
 
 
 def _luminance(image: Image.Image) -> FloatArray:

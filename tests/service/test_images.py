@@ -13,6 +13,7 @@ from PIL import Image
 
 from service import images
 from service.errors import ImageError
+from service.settings import Settings
 from tests.service.asking import Array, picture, png
 
 RAMP = (np.arange(784) % 256).astype(np.uint8).reshape(28, 28)
@@ -58,10 +59,7 @@ def test_sixteen_bit_grey_keeps_its_transparent_value_black() -> None:
     deep = np.full((28, 28), 60_000, np.uint16)
     deep[:14] = 1000
     plain = png(deep)
-    chunk = b"tRNS" + struct.pack(">H", 60_000)
-    trns = struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    place = plain.index(b"IDAT") - 4
-    shown = decoded(plain[:place] + trns + plain[place:])
+    shown = decoded(_with_chunk(plain, b"tRNS", struct.pack(">H", 60_000)))
     assert np.all(shown[14:] == 0)
     assert np.all(shown[:14] > 0)
 
@@ -119,6 +117,34 @@ def test_the_exif_orientation_is_applied() -> None:
     assert np.array_equal(turned, np.rot90(RAMP, -1) / np.float32(255))
 
 
+@pytest.mark.parametrize("broken", [b"", b"garbage!", b"II*\x00\xff\xff\xff\x7f", b"MM\x00*\x00\x00\x00\x08\xff\xff"])
+def test_broken_exif_does_not_spoil_a_sound_picture(broken: bytes) -> None:
+    assert np.array_equal(decoded(_with_chunk(png(RAMP), b"eXIf", broken)), RAMP / np.float32(255))
+
+
+def _with_chunk(data: bytes, name: bytes, content: bytes) -> bytes:
+    """The PNG with a chunk before its pixels."""
+    chunk = name + content
+    place = data.index(b"IDAT") - 4
+    framed = struct.pack(">I", len(content)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return data[:place] + framed + data[place:]
+
+
+def test_sixteen_bit_rgba_noise_of_the_largest_size_is_taken_by_the_default_limit() -> None:
+    side = images.MAX_SIDE
+    noise = np.random.default_rng(0).integers(0, 256, (side, 8 * side), dtype=np.uint8)
+    rows = np.concatenate([np.zeros((side, 1), np.uint8), noise], axis=1).tobytes()
+    header = struct.pack(">IIBBBBB", side, side, 16, 6, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 0)), (b"IEND", b""))
+    framed = [
+        struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        for name, content in chunks
+    ]
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(framed)
+    assert len(data) <= Settings().max_body_bytes
+    decoded(data)
+
+
 def test_a_wide_picture_is_padded_with_black_to_a_centred_square() -> None:
     shown = decoded(png(np.full((14, 28), 255, np.uint8)))
     assert np.all(shown[7:21] == 1)
@@ -157,7 +183,9 @@ NOT_IMAGES: dict[str, tuple[Callable[[], bytes], str]] = {
         "2049 x 1 pixels; allowed: at most 2048",
     ),
     "a bomb below Pillow's limit": (lambda: HUGE, "9400 x 9400 pixels"),
-    "a bomb above Pillow's limit": (lambda: _with_size(HUGE, 60_000, 60_000), "allowed"),
+    "a bomb of which Pillow warns": (lambda: _with_size(HUGE, 11_000, 11_000), "11000 x 11000 pixels; allowed"),
+    "a bomb above Pillow's limit": (lambda: _with_size(HUGE, 14_000, 14_000), "14000 x 14000 pixels; allowed"),
+    "a JPEG above Pillow's limit": (lambda: _jpeg_of_size(14_000, 15_000), "14000 x 15000 pixels; allowed"),
 }
 
 
@@ -165,6 +193,12 @@ def _with_size(data: bytes, width: int, height: int) -> bytes:
     """The PNG with another size in its header, and the checksum that goes with it."""
     header = b"IHDR" + struct.pack(">II", width, height) + data[24:29]
     return data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
+
+
+def _jpeg_of_size(width: int, height: int) -> bytes:
+    data = picture(Image.new("L", (8, 8)), "JPEG")
+    frame = data.index(b"\xff\xc0") + 5
+    return data[:frame] + struct.pack(">HH", height, width) + data[frame + 4 :]
 
 
 @pytest.mark.parametrize("name", NOT_IMAGES)
