@@ -13,8 +13,7 @@ import uvicorn
 from pydantic import ValidationError
 
 from service.app import create_app
-from service.errors import shortened
-from service.settings import ENV_PREFIX, Settings
+from service.settings import ENV_PREFIX, Settings, why_refused
 from service.state import ServiceState
 
 _REFUSED = 2
@@ -48,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = _settings(arguments)
     except ValidationError as error:
-        return _refuse("; ".join(_sentence(item["loc"], item["input"], item["msg"]) for item in error.errors()))
+        return _refuse(why_refused(error))
     failures: list[str] = []
 
     def stop(sentence: str) -> None:
@@ -89,10 +88,6 @@ def _settings(arguments: list[str] | None) -> Settings:
     parser.add_argument("--threads", help="threads inside one operator (default: the CPUs that may be used)")
     given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
     return Settings(**given)
-
-
-def _sentence(location: tuple[int | str, ...], found: object, message: str) -> str:
-    return f"{location[0] if location else 'setting'} is {shortened(found)}; {message[:1].lower()}{message[1:]}"
 
 
 def _refuse(sentence: str) -> int:

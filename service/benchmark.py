@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from service.catalog import NO_DEFENSE, Catalog, FloatArray, noise
-from service.errors import ServiceError, StartupError
+from service.errors import ServiceError, StartupError, shortened
 from service.images import from_bytes
 from service.latency import percentiles
 from service.manifest import Graph
 from service.prediction import Defense
-from service.settings import Settings
+from service.settings import Settings, why_refused
 
 PAPER_SECONDS = {"defense_gan": 14.80, "puvae": 0.11, "autoencoder": 0.008}
 PAPER_NOTE = "copied from the paper's Table 3: measured on other hardware, so that only the ratios compare"
@@ -111,20 +112,22 @@ def _images(catalog: Catalog, dataset: str, batch: int) -> FloatArray:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the table; 2 where the models cannot be loaded."""
-    settings = Settings()
+    """Print the table; 2 where the options, the settings or the models are refused."""
     parser = argparse.ArgumentParser(prog="python -m service.benchmark", description=__doc__)
-    parser.add_argument("--models-dir", type=Path, default=settings.models_dir)
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default=settings.device)
-    parser.add_argument("--threads", type=int, default=settings.threads)
-    parser.add_argument("--repeats", type=int, default=50, help="timed calls of each stage (default 50)")
-    chosen = parser.parse_args(arguments)
+    parser.add_argument("--models-dir", type=Path)
+    parser.add_argument("--device", help="auto (default), cpu or cuda")
+    parser.add_argument("--threads")
+    parser.add_argument("--repeats", type=_count, default=50, help="timed calls of each stage (default 50)")
+    given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+    repeats = given.pop("repeats")
     try:
-        catalog = Catalog.load(chosen.models_dir, chosen.device, chosen.threads)
-        rows = [row for dataset in catalog.datasets for row in _rows(catalog, dataset, chosen.repeats)]
+        settings = Settings(**given)
+        catalog = Catalog.load(settings.models_dir, settings.device, settings.threads)
+        rows = [row for dataset in catalog.datasets for row in _rows(catalog, dataset, repeats)]
+    except ValidationError as error:
+        return _refuse(why_refused(error))
     except (StartupError, ServiceError) as error:
-        print(f"service.benchmark: {error}", file=sys.stderr)
-        return 2
+        return _refuse(str(error))
     _print_table(rows)
     summary = {
         "threads": catalog.runtime.threads,
@@ -134,6 +137,17 @@ def main(arguments: list[str] | None = None) -> int:
     }
     print(json.dumps(summary))
     return 0
+
+
+def _count(text: str) -> int:
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{shortened(text)} was given; allowed: a whole number of at least 1")
+    return int(text)
+
+
+def _refuse(sentence: str) -> int:
+    print(f"service.benchmark: {sentence}", file=sys.stderr)
+    return 2
 
 
 def _rows(catalog: Catalog, dataset: str, repeats: int) -> list[dict[str, Any]]:

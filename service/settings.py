@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, IPvAnyAddress, StringConstraints
+from pydantic import Field, IPvAnyAddress, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.errors import shortened
 from service.inference import DeviceChoice
 
 ENV_PREFIX = "PURIFIER_"
@@ -60,3 +61,12 @@ class Settings(BaseSettings):
     keep_alive_s: int = Field(30, ge=1, le=600, description="an idle connection is kept so long")
     access_log: bool = Field(False, description="log a line per request")
     log_level: Literal["critical", "error", "warning", "info", "debug"] = "info"
+
+
+def why_refused(error: ValidationError) -> str:
+    """What was found in each setting that was refused, and what is allowed."""
+    return "; ".join(_sentence(item["loc"], item["input"], item["msg"]) for item in error.errors())
+
+
+def _sentence(location: tuple[int | str, ...], found: object, message: str) -> str:
+    return f"{location[0] if location else 'setting'} is {shortened(found)}; {message[:1].lower()}{message[1:]}"
