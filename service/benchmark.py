@@ -68,7 +68,6 @@ def benchmark(catalog: Catalog, dataset: str, defense: str, *, batch: int, repea
 
     Raises:
         ParameterError: the data set or the defense is unknown.
-        NotFoundError: no samples are shipped for the data set.
     """
     parts = Defense.of(catalog, dataset, defense)
     images = _images(catalog, dataset, batch)

@@ -16,15 +16,25 @@ import numpy as np
 
 from service import manifest as manifests
 from service.attacks import WhiteBox
-from service.errors import ManifestError, NotFoundError, ParameterError, shortened
+from service.errors import ManifestError, ParameterError, shortened
+from service.images import SIZE
 from service.inference import DeviceChoice, Runtime, Session
 
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 NO_DEFENSE = "none"
 DEFAULT_DEFENSE = "autoencoder"
-# What requests bring: one image, one beside its purified self, and the three stages of an attack with theirs.
-_WARM_BATCHES = (1, 2, 6)
+# What requests bring: one image, one beside its purified self, the three stages of an attack, and these with theirs.
+_WARM_BATCHES = (1, 2, 3, 6)
+_CLASSES = 10
+# What every data set must have, so that nothing is found missing in a request.
+_REQUIRED: tuple[tuple[manifests.Kind, str], ...] = (
+    ("classifier", NO_DEFENSE),
+    ("classifier_gradient", NO_DEFENSE),
+    ("purifier", DEFAULT_DEFENSE),
+    ("pipeline", DEFAULT_DEFENSE),
+    ("pipeline_gradient", DEFAULT_DEFENSE),
+)
 
 
 class Classifier:
@@ -124,12 +134,29 @@ class Catalog:
 
     @classmethod
     def load(cls, folder: Path, device: DeviceChoice = "auto", threads: int | None = None) -> Catalog:
-        """Verify every file against the manifest, load and run the default ones."""
+        """Verify every file against the manifest, load and run the default ones.
+
+        Raises:
+            ManifestError: a file is not what the manifest says, or a data set lacks what requests need.
+            DeviceError: the device cannot be used.
+        """
         manifest = manifests.read(folder)
         manifests.verify(folder, manifest)
         catalog = cls(folder, manifest, Runtime(device, threads))
+        catalog.check()
         catalog.warm()
         return catalog
+
+    def check(self) -> None:
+        """Every data set has the graphs of the undefended and the default answer, and readable samples.
+
+        Raises:
+            ManifestError: one of these is missing or broken.
+        """
+        for dataset in self.datasets:
+            for kind, defense in _REQUIRED:
+                self.manifest.graph(dataset, kind, defense)
+            self.samples(dataset)
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -197,11 +224,11 @@ class Catalog:
 
         Raises:
             ParameterError: the data set is unknown.
-            NotFoundError: none are shipped for it.
+            ManifestError: none are shipped for it, or they are broken; never after `check`.
         """
         found = self._samples.get(self._known(dataset))
         if found is None:
-            raise NotFoundError(f"no samples are shipped for dataset {dataset!r}")
+            raise ManifestError(f"the manifest has no samples for dataset {dataset!r}")
         return found
 
     def warm(self) -> None:
@@ -270,5 +297,22 @@ def _zeros(graph: manifests.Graph, n: int) -> dict[str, FloatArray]:
 
 
 def _read_samples(folder: Path, entry: manifests.Samples) -> SampleSet:
-    with np.load(folder / entry.file, allow_pickle=False) as file:
-        return SampleSet(entry, images=file["images"], labels=file["labels"])
+    # NumPy raises whatever it stumbles over: ValueError, KeyError, OSError, zipfile's own, ...
+    try:
+        with np.load(folder / entry.file, allow_pickle=False) as file:
+            images, labels = file["images"], file["labels"]
+    except Exception as error:
+        raise ManifestError(f"{folder / entry.file} is not an .npz of `images` and `labels`: {error!r}") from error
+    fits = (
+        (images.dtype, images.shape) == (np.uint8, (entry.count, SIZE, SIZE))
+        and (labels.dtype, labels.shape) == (np.int64, (entry.count,))
+        and entry.count > 0
+        and bool(np.all((labels >= 0) & (labels < _CLASSES)))
+    )
+    if not fits:
+        raise ManifestError(
+            f"{folder / entry.file} holds {images.dtype} images {images.shape} and {labels.dtype} labels "
+            f"{labels.shape}; allowed: uint8 ({entry.count}, {SIZE}, {SIZE}) and int64 ({entry.count},) in 0 to "
+            f"{_CLASSES - 1}"
+        )
+    return SampleSet(entry, images=images, labels=labels)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -91,7 +91,7 @@ class Manifest(_Entry):
     """Everything in the models folder."""
 
     version: Literal[1] = 1
-    class_names: dict[str, tuple[str, ...]]
+    class_names: dict[str, Annotated[tuple[str, ...], Field(min_length=10, max_length=10)]]
     graphs: tuple[Graph, ...]
     samples: tuple[Samples, ...]
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from service import manifest as manifests
 from service.attacks.white_box import cross_entropy
 from service.catalog import Catalog, GradientModel, noise
-from service.errors import ManifestError, NotFoundError, ParameterError
+from service.errors import ManifestError, ParameterError
 from service.images import from_bytes
 from service.inference import Session, Tensors
 from tests.service.asking import Array
-from tests.service.tiny_models import BOOST, CONTRAST, NOISE, image_of
+from tests.service.tiny_models import BAND, BOOST, CONTRAST, NOISE, SCALE, image_of
 
 
 def batch(dataset: str = "mnist", n: int = 8) -> Array:
@@ -86,6 +90,21 @@ def test_the_gradient_is_that_of_the_cross_entropy(catalog: Catalog, defense: st
     assert np.abs(gradient[pixel]).max() > 1e-2
 
 
+def test_the_gradient_is_exact_where_the_softmax_is_one(catalog: Catalog) -> None:
+    sure = from_bytes(image_of("mnist", 3, background=0, band=255))[None, None]
+    model, label = catalog.white_box("mnist"), np.array([3])
+    logits, gradient = model.loss_gradient(sure, label)
+    unscaled = np.exp(logits - logits.max())
+    assert (unscaled / unscaled.sum())[0, 3] == 1  # in float32
+    exact = np.exp(logits.astype(np.float64) - logits.max())
+    exact /= exact.sum()
+    exact[0, 3] = -(exact[0].sum() - exact[0, 3])
+    expected = np.zeros(784)
+    expected[: 10 * BAND] = exact[0].repeat(BAND) * SCALE / BAND
+    np.testing.assert_allclose(gradient.reshape(784), expected, rtol=1e-4)
+    assert np.all(gradient.reshape(784)[3 * BAND : 4 * BAND] < 0)
+
+
 def test_an_adaptive_attacker_sees_the_purifier(catalog: Catalog) -> None:
     oblivious, adaptive = catalog.white_box("mnist"), catalog.white_box("mnist", "autoencoder")
     assert not np.allclose(oblivious.logits(batch()), adaptive.logits(batch()))
@@ -114,16 +133,18 @@ def test_further_defenses_are_loaded_on_first_use(models_dir: Path) -> None:
 def test_every_default_graph_has_run_once_before_the_first_request(
     models_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs: list[Session] = []
+    runs: list[tuple[Session, int]] = []
     run = Session.run
 
     def counted(self: Session, **inputs: Array) -> Tensors:
-        runs.append(self)
+        runs.append((self, len(inputs["images"])))
         return run(self, **inputs)
 
     monkeypatch.setattr(Session, "run", counted)
     Catalog.load(models_dir, "cpu", 1)
-    assert len(runs) == len(set(map(id, runs))) == 2 * 5
+    default = [graph for graph in manifests.read(models_dir).graphs if graph.defense in {"none", "autoencoder"}]
+    assert len(set(map(id, (session for session, _ in runs)))) == len(default) == 2 * 5
+    assert [batch for _, batch in runs] == len(default) * [1, 2, 3, 6]
 
 
 def test_unknown_names_are_errors_that_say_what_is_allowed(catalog: Catalog) -> None:
@@ -137,11 +158,79 @@ def test_unknown_names_are_errors_that_say_what_is_allowed(catalog: Catalog) -> 
         catalog.samples("mnist").checked(30)
 
 
-def test_a_folder_without_samples_says_so(models_dir: Path) -> None:
-    loaded = Catalog.load(models_dir, "cpu", 1)
-    bare = Catalog(models_dir, loaded.manifest.model_copy(update={"samples": ()}), loaded.runtime)
-    with pytest.raises(NotFoundError, match="no samples are shipped for dataset 'mnist'"):
-        bare.samples("mnist")
+def change(models_dir: Path, tmp_path: Path, edit: Callable[[dict[str, Any]], None]) -> Path:
+    """A copy of the folder whose manifest is edited."""
+    folder = Path(shutil.copytree(models_dir, tmp_path / "models"))
+    path = folder / manifests.FILE_NAME
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "defense"),
+    [
+        ("classifier", "none"),
+        ("classifier_gradient", "none"),
+        ("purifier", "autoencoder"),
+        ("pipeline", "autoencoder"),
+        ("pipeline_gradient", "autoencoder"),
+    ],
+)
+def test_a_folder_that_lacks_what_requests_need_is_not_loaded(
+    models_dir: Path, tmp_path: Path, kind: str, defense: str
+) -> None:
+    def drop(content: dict[str, Any]) -> None:
+        lost = ("fashion-mnist", kind, defense)
+        content["graphs"] = [g for g in content["graphs"] if (g["dataset"], g["kind"], g["defense"]) != lost]
+
+    folder = change(models_dir, tmp_path, drop)
+    with pytest.raises(ManifestError, match=f"no {kind} for dataset 'fashion-mnist' with defense '{defense}'"):
+        Catalog.load(folder, "cpu", 1)
+
+
+def test_a_folder_without_samples_is_not_loaded(models_dir: Path, tmp_path: Path) -> None:
+    folder = change(models_dir, tmp_path, lambda content: content["samples"].pop())
+    with pytest.raises(ManifestError, match="no samples for dataset 'fashion-mnist'"):
+        Catalog.load(folder, "cpu", 1)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "fragment"),
+    [
+        (None, "is not an .npz of"),
+        ({"images": np.zeros((1, 28, 28), np.uint8)}, "is not an .npz of"),
+        (
+            {"images": np.zeros((1, 28, 28)), "labels": np.zeros(1, np.int64)},
+            r"holds float64 images .* allowed: uint8 \(1",
+        ),
+        ({"images": np.zeros((1, 28, 28), np.uint8), "labels": np.array([10])}, "in 0 to 9"),
+    ],
+)
+def test_samples_that_are_none_are_not_loaded(
+    models_dir: Path, tmp_path: Path, arrays: dict[str, Array] | None, fragment: str
+) -> None:
+    file = tmp_path / "models/mnist/samples.npz"
+
+    def replaced(content: dict[str, Any]) -> None:
+        file.write_bytes(b"no archive")
+        if arrays is not None:
+            np.savez(file, allow_pickle=False, **arrays)
+        content["samples"][0].update(sha256=manifests.sha256(file), count=1)
+
+    folder = change(models_dir, tmp_path, replaced)
+    with pytest.raises(ManifestError, match=fragment):
+        Catalog.load(folder, "cpu", 1)
+
+
+def test_a_folder_of_one_data_set_is_loaded(models_dir: Path, tmp_path: Path) -> None:
+    def only_mnist(content: dict[str, Any]) -> None:
+        del content["class_names"]["fashion-mnist"]
+        for name in ("graphs", "samples"):
+            content[name] = [entry for entry in content[name] if entry["dataset"] == "mnist"]
+
+    assert Catalog.load(change(models_dir, tmp_path, only_mnist), "cpu", 1).datasets == ("mnist",)
 
 
 def test_a_tampered_folder_is_not_loaded(models_dir: Path, tmp_path: Path) -> None:

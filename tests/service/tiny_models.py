@@ -4,7 +4,8 @@
   fashion-mnist the bands stand in reverse.
 - The purifier halves the contrast, brightens the band of class 3 by 0.08, and adds 0.05 times its noise input,
   mixed: images of class 3 are the ones that it recovers.
-- `gradient` graphs are their vector-Jacobian products, worked out by hand.
+- `gradient` graphs are their vector-Jacobian products, worked out by hand, with the cross-entropy's gradient as
+  the exported graphs take it: the label's entry is minus the sum of the others, exact where the softmax is 1.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ def _write_graphs(folder: Path, dataset: str) -> list[dict[str, Any]]:
         "contrast": np.array(CONTRAST, np.float32),
         "zero": np.array(0, np.float32),
         "one": np.array(1, np.float32),
+        "all_classes": np.ones((BANDS, BANDS), np.float32),
         "flat": np.array([-1, 784]),
         "square": np.array([-1, 1, 28, 28]),
     }
@@ -94,8 +96,16 @@ def _write_graphs(folder: Path, dataset: str) -> list[dict[str, Any]]:
     ]
     vector = [
         node("Softmax", ["logits"], ["probabilities"], axis=1),
-        node("Mul", ["softmax_weight", "probabilities"], ["weighted"]),
-        node("Add", ["weighted", "cotangent"], ["by_logits"]),
+        node("Add", ["one", "cotangent"], ["but_the_label"]),
+        node("Mul", ["probabilities", "but_the_label"], ["others"]),
+        # Not ReduceSum, whose order of adding depends on the size of the batch.
+        node("MatMul", ["others", "all_classes"], ["sum_of_others"]),
+        node("Mul", ["cotangent", "sum_of_others"], ["of_the_label"]),
+        node("Add", ["others", "of_the_label"], ["cross_entropy"]),
+        node("Mul", ["softmax_weight", "cross_entropy"], ["weighted"]),
+        node("Sub", ["one", "softmax_weight"], ["other_weight"]),
+        node("Mul", ["other_weight", "cotangent"], ["any_loss"]),
+        node("Add", ["weighted", "any_loss"], ["by_logits"]),
         node("MatMul", ["by_logits", "WT"], ["by_pixels"]),
     ]
     through = [
