@@ -16,6 +16,8 @@ from service.errors import DeviceError
 DeviceChoice = Literal["auto", "cpu", "cuda"]
 Tensors = Mapping[str, np.ndarray[Any, np.dtype[np.float32]]]
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+# The default search tunes anew for each batch size, and the default arena doubles with each extension.
+_CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 _INSTALL_HINT = (
     "install it with `make serve DEVICE=cuda` (or `pip install 'adversarial-purifier[cuda]'` in an environment "
@@ -61,7 +63,7 @@ class Runtime:
         Raises:
             DeviceError: the device is ``cuda`` but the session fell back to another provider.
         """
-        providers = [_CUDA, _CPU] if self._use_cuda else [_CPU]
+        providers = [(_CUDA, _CUDA_OPTIONS), _CPU] if self._use_cuda else [_CPU]
         session = Session(ort.InferenceSession(path, self._options(), providers=providers))
         if self.asked == "cuda" and session.provider != _CUDA:
             raise DeviceError(f"device 'cuda' was asked for, but {path.name} got {session.provider}; {_INSTALL_HINT}")

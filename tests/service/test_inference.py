@@ -41,8 +41,8 @@ def test_a_silent_fallback_to_the_cpu_fails_where_cuda_was_asked_for(
 ) -> None:
     real = ort.InferenceSession
 
-    def falls_back(path: Path, options: Any, providers: list[str]) -> Any:
-        assert providers[0] == "CUDAExecutionProvider"
+    def falls_back(path: Path, options: Any, providers: list[Any]) -> Any:
+        assert providers[0][0] == "CUDAExecutionProvider"
         return real(path, options, providers=["CPUExecutionProvider"])
 
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider"])
@@ -76,3 +76,19 @@ def test_a_session_answers_by_name(models_dir: Path) -> None:
     outputs = session.run(images=np.zeros((3, 1, 28, 28), np.float32))
     assert set(outputs) == {"logits"}
     assert outputs["logits"].shape == (3, 10)
+
+
+def test_cuda_does_not_tune_anew_for_each_batch_size(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    opened = ort.InferenceSession
+
+    def recorded(path: Path, options: ort.SessionOptions, providers: list[Any]) -> ort.InferenceSession:
+        asked.extend(providers)
+        return opened(path, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    monkeypatch.setattr(ort, "preload_dlls", lambda: None)
+    monkeypatch.setattr(ort, "InferenceSession", recorded)
+    Runtime("auto", 1).open(classifier_file(models_dir))
+    options = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
+    assert asked == [("CUDAExecutionProvider", options), "CPUExecutionProvider"]
