@@ -24,7 +24,13 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 PngBase64 = Annotated[str, Field(description="28 x 28, 8-bit grey PNG in base64")]
 # To a tenth of a microsecond: more digits are noise.
 Milliseconds = Annotated[float, Field(ge=0), AfterValidator(lambda ms: round(ms, 4))]
-Models = Annotated[dict[str, str], Field(description="the graphs that were used: name to SHA-256")]
+Models = Annotated[
+    dict[str, str],
+    Field(
+        description="the graphs that were used: name to SHA-256. A graph names its weight files with their SHA-256, "
+        "so that its own covers the weights"
+    ),
+]
 
 
 class QueryModel(BaseModel):
@@ -311,6 +317,13 @@ class SamplesAnswer(Answer):
     datasets: dict[str, SampleSetAnswer]
 
 
+class WeightsAnswer(Answer):
+    """A file of weights; several graphs may share one."""
+
+    file: str
+    sha256: str
+
+
 class GraphAnswer(Answer):
     """One graph of the manifest, and whether and where it is loaded."""
 
@@ -318,7 +331,8 @@ class GraphAnswer(Answer):
     kind: str
     defense: str
     file: str
-    sha256: str
+    sha256: str = Field(description="of the graph, which names its weight files with theirs")
+    weights: tuple[WeightsAnswer, ...]
     parameters: int
     precision: str
     stored_precision: str

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends
 from service.catalog import Catalog
 from service.dependencies import Models, no_parameters
 from service.manifest import Graph
-from service.schemas import DatasetAnswer, GraphAnswer, ModelsAnswer, RuntimeAnswer
+from service.schemas import DatasetAnswer, GraphAnswer, ModelsAnswer, RuntimeAnswer, WeightsAnswer
 
 router = APIRouter(tags=["models"], dependencies=[Depends(no_parameters)])
 
@@ -50,6 +50,7 @@ def _graph_answer(catalog: Catalog, graph: Graph) -> GraphAnswer:
         defense=graph.defense,
         file=graph.file,
         sha256=graph.sha256,
+        weights=tuple(WeightsAnswer(file=weights.file, sha256=weights.sha256) for weights in graph.weights),
         parameters=graph.parameters,
         precision=graph.precision,
         stored_precision=graph.stored_precision,

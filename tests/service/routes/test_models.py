@@ -16,6 +16,8 @@ def test_every_graph_of_the_manifest_is_told(client: TestClient, catalog: Catalo
     assert set(told) == {graph.name for graph in catalog.manifest.graphs}
     classifier = told["mnist-classifier"]
     assert classifier["sha256"] == catalog.manifest.graph("mnist", "classifier").sha256
+    (weights,) = catalog.manifest.graph("mnist", "classifier").weights
+    assert classifier["weights"] == [{"file": "mnist/mnist-classifier.bin", "sha256": weights.sha256}]
     assert (classifier["clean_accuracy"], classifier["accuracy_images"]) == (0.99, 10000)
     assert classifier["parameters"] == 7840
     assert told["mnist-purifier-autoencoder"]["clean_accuracy"] is None
