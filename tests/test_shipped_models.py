@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from service import manifest as manifests
 from service.attacks import pgd
 from service.catalog import DEFAULT_DEFENSE, Catalog, FloatArray, IntArray, noise
 from service.manifest import Graph
-from training import results
 from training.export import verify_parity
-from training.gradient_graph import trace_gradient
+from training.gradient_graph import gradient_function
 from training.pipeline import freeze
-from training.report import results_table
+from training.report import current_rows, results_table
 from training.served import load_classifier, load_pipeline
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -96,24 +98,20 @@ def test_every_graph_agrees_with_torch_on_the_shipped_weights(catalog: Catalog, 
     for graph in catalog.manifest.graphs:
         if graph.dataset == dataset:
             session = catalog.runtime.open(MODELS / graph.file)
-            assert verify_parity(_module(catalog, graph), session, graph.inputs, images) < 1e-3
+            assert verify_parity(_reference(catalog, graph), session, graph.inputs, images) < 1e-3
 
 
-def _module(catalog: Catalog, graph: Graph) -> torch.nn.Module:
+def _reference(catalog: Catalog, graph: Graph) -> Callable[..., Any]:
     if graph.defense == "none":
         module = load_classifier(MODELS, catalog.manifest, graph.dataset)
     else:
         pipeline = load_pipeline(MODELS, catalog.manifest, graph.dataset, graph.defense)
         module = pipeline.purifier if graph.kind == "purifier" else pipeline
-    if "gradient" not in graph.kind:
-        return freeze(module)
-    generator = torch.Generator().manual_seed(0)
-    shapes = [[3 if size == "N" else int(size) for size in spec.shape] for spec in graph.inputs]
-    return trace_gradient(freeze(module), tuple(torch.rand(shape, generator=generator) for shape in shapes))
+    return gradient_function(freeze(module)) if "gradient" in graph.kind else freeze(module)
 
 
 def test_the_readme_shows_the_rows_of_results_csv() -> None:
-    table = results_table(results.read(MODELS / results.FILE_NAME), DATASETS)
+    table = results_table(current_rows(MODELS, manifests.read(MODELS)), DATASETS)
     assert table in (ROOT / "README.md").read_text()
 
 

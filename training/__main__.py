@@ -72,13 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     for command in (export, evaluate, report, everything):
         command.add_argument("--models-dir", type=Path, default=Path("models"))
     evaluate.add_argument("--protocol", choices=PROTOCOLS, default="paper")
-    evaluate.add_argument("--n", type=_positive, default=10_000, help="test images for the headline budgets")
+    evaluate.add_argument("--n", type=_positive, default=10_000, help="test images for FGSM at the headline budget")
+    evaluate.add_argument("--pgd-n", type=_positive, default=10_000, help="test images for PGD at the headline budget")
     evaluate.add_argument("--sweep-n", type=_positive, default=1_000, help="test images for the other budgets")
-    evaluate.add_argument(
-        "--mixed-precision",
-        action="store_true",
-        help="take the attacks' gradients under bf16 autocast: nearly twice as fast on CPU, noted in the rows",
-    )
     report.add_argument("--readme", type=Path, default=Path("README.md"))
     return parser
 
@@ -159,8 +155,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         cache=options.work_dir / "evaluation",
         device=devices.resolve(options.device),
         n=options.n,
+        pgd_n=options.pgd_n,
         sweep_n=options.sweep_n,
-        mixed_precision=options.mixed_precision,
     )
 
 

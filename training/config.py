@@ -63,9 +63,9 @@ CLASSIFIERS = {
 class PurifierConfig:
     """One purifier: its architecture, the mix of a batch and the loss.
 
-    A batch holds shares of clean images, FGSM images (eps uniform up to `fgsm_eps`; a share `least_likely` of them
-    towards the least likely class), PGD images (perturbations scaled by a random factor) and images with uniform
-    noise. `attacked_images` caps how many training images have a PGD perturbation.
+    A batch holds shares of clean images, FGSM images (eps up to `fgsm_eps`, large ones more often; a share
+    `least_likely` of them towards the least likely class), PGD images (perturbations scaled by a random factor) and
+    images with uniform noise. `attacked_images` caps how many training images have a PGD perturbation.
     The loss is the mean squared error to the unperturbed image, plus, from `classifier_epoch` on,
     `classifier_weight` times the frozen classifier's cross-entropy on the first `classifier_share` of the batch.
     `started_from` names the weights that training went on from, where it did not start afresh.

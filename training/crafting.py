@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -38,7 +39,6 @@ _CUDA_BATCH = 200
 class AttackSpec:
     """One attack of the protocol. `defense` is the purifier that the attacker looks through, 'none' for none.
 
-    `mixed_precision` takes the gradients under bf16 autocast, nearly twice as fast on CPU; answers stay float32's.
     `label` says whose loss is walked: up the true label's, or down the least likely class's.
     """
 
@@ -50,7 +50,6 @@ class AttackSpec:
     label: str = "true"
     defense: str = "none"
     seed: int = 0
-    mixed_precision: bool = False
 
     @property
     def step_size(self) -> float:
@@ -97,7 +96,7 @@ def _run(jobs: Sequence[Callable[[], int]], device: str) -> Iterator[int]:
         yield from (job() for job in jobs)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
         futures = [pool.submit(job) for job in jobs]
         try:
             for future in as_completed(futures):
@@ -105,6 +104,12 @@ def _run(jobs: Sequence[Callable[[], int]], device: str) -> Iterator[int]:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _start_worker() -> None:
+    torch.set_num_threads(1)
+    # Ctrl-C reaches the whole process group; the parent alone answers it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _craft_chunk(
@@ -115,7 +120,7 @@ def _craft_chunk(
     start: int,
     path: Path,
 ) -> int:
-    model = _white_box(victim, spec.defense, mixed_precision=spec.mixed_precision)
+    model = _white_box(victim, spec.defense)
     size = _CUDA_BATCH if victim.device == "cuda" else _BATCH
     device = torch.device(victim.device)
     rng = np.random.default_rng([spec.seed, start])
@@ -153,15 +158,13 @@ def _attack(model: TorchWhiteBox, spec: AttackSpec, images: Tensor, labels: Tens
 
 
 @lru_cache(maxsize=2)
-def _white_box(victim: Victim, defense: str, *, mixed_precision: bool) -> TorchWhiteBox:
+def _white_box(victim: Victim, defense: str) -> TorchWhiteBox:
     manifest = manifests.read(victim.models)
     device = devices.resolve(cast(devices.DeviceChoice, victim.device))
     if defense == "none":
-        return TorchWhiteBox(
-            load_classifier(victim.models, manifest, victim.dataset).to(device), mixed_precision=mixed_precision
-        )
+        return TorchWhiteBox(load_classifier(victim.models, manifest, victim.dataset).to(device))
     pipeline = load_pipeline(victim.models, manifest, victim.dataset, defense).to(device)
-    return TorchWhiteBox(_WithoutNoise(pipeline), mixed_precision=mixed_precision)
+    return TorchWhiteBox(_WithoutNoise(pipeline))
 
 
 class _WithoutNoise(nn.Module):

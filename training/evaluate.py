@@ -6,7 +6,6 @@ Attacks are made with torch on the weights of the served graphs; every answer th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from service.catalog import NO_DEFENSE, Catalog, Purifier
+from service.catalog import NO_DEFENSE, Catalog
 from service.inference import DeviceChoice
 from training import metrics, results
 from training.crafting import AttackSpec, Victim, craft
@@ -23,6 +22,7 @@ from training.errors import EvaluationError
 from training.export import current_commit
 from training.protocols import Measurement, measurements
 from training.results import Row
+from training.served import artefact
 
 _BATCH = 100
 _BALL_TOLERANCE = 1e-6
@@ -37,8 +37,8 @@ def evaluate(
     cache: Path,
     device: torch.device,
     n: int,
+    pgd_n: int,
     sweep_n: int,
-    mixed_precision: bool = False,
 ) -> list[Row]:
     """Measure a protocol and merge its rows into models/results.csv after each attack, so that nothing is lost.
 
@@ -50,13 +50,11 @@ def evaluate(
     catalog = Catalog.load(models, "auto" if choice == "cuda" else "cpu")
     judge = _Judge(catalog, dataset, test)
     victim = Victim(models=models, dataset=dataset, device=device.type)
-    plan = measurements(protocol, catalog.manifest.defenses(dataset), n=min(n, len(test)), sweep_n=sweep_n)
+    plan = measurements(protocol, catalog.manifest.defenses(dataset), n=n, pgd_n=pgd_n, sweep_n=sweep_n)
     rows: list[Row] = []
-    for planned in plan:
-        chosen = test.first(planned.n)
-        spec = replace(planned.spec, mixed_precision=mixed_precision)
-        measurement = replace(planned, spec=spec)
-        adv_images = craft(victim, spec, chosen, cache)
+    for measurement in plan:
+        chosen = test.first(measurement.n)
+        adv_images = craft(victim, measurement.spec, chosen, cache)
         check_ball(chosen.images, adv_images, measurement.spec.eps)
         new = list(judge.rows(measurement, adv_images))
         results.merge(models / results.FILE_NAME, new)
@@ -89,25 +87,23 @@ class _Judge:
         self._dataset = dataset
         self._test = test
         self._commit = current_commit()
-        self._clean: dict[tuple[str, str], Tensor] = {}
+        self._clean: dict[str, Tensor] = {}
 
     def rows(self, measurement: Measurement, adv_images: Tensor) -> Iterator[Row]:
-        """Undefended, then through each defense with the noise at zero and, where asked, drawn."""
+        """Undefended, then through each defense with the noise at zero, as it is served without a seed."""
         spec = measurement.spec
         if spec.defense != NO_DEFENSE:
-            yield self._row(spec, spec.defense, "zero", adv_images)
+            yield self._row(spec, spec.defense, adv_images)
             return
-        yield self._row(spec, NO_DEFENSE, "", adv_images)
+        yield self._row(spec, NO_DEFENSE, adv_images)
         for defense in measurement.defenses:
-            yield self._row(spec, defense, "zero", adv_images)
-            if measurement.drawn_noise and defense == measurement.defenses[0]:
-                yield self._row(spec, defense, "drawn", adv_images)
+            yield self._row(spec, defense, adv_images)
 
-    def _row(self, spec: AttackSpec, defense: str, noise: str, adv_images: Tensor) -> Row:
+    def _row(self, spec: AttackSpec, defense: str, adv_images: Tensor) -> Row:
         n = len(adv_images)
         labels = self._test.labels[:n]
-        clean = metrics.accuracy(self._clean_predictions(defense, noise)[:n], labels)
-        robust = metrics.accuracy(self._predict(adv_images, defense, noise), labels)
+        clean = metrics.accuracy(self._clean_predictions(defense)[:n], labels)
+        robust = metrics.accuracy(self._predict(adv_images, defense), labels)
         low, high = metrics.wilson_interval(robust, n)
         return Row(
             dataset=self._dataset,
@@ -117,7 +113,7 @@ class _Judge:
             norm="linf",
             eps=spec.eps,
             knowledge="oblivious" if spec.defense == NO_DEFENSE else "adaptive",
-            noise=noise,
+            noise="" if defense == NO_DEFENSE else "zero",
             steps=spec.steps,
             step_size=round(spec.step_size, 6),
             restarts=spec.restarts,
@@ -129,41 +125,26 @@ class _Judge:
             robust_accuracy=round(robust, 4),
             ci_low=round(low, 4),
             ci_high=round(high, 4),
-            artefact=self._artefact(defense),
+            artefact=artefact(self._catalog.manifest, self._dataset, defense),
             precision="fp32",
             runtime="onnxruntime",
-            device="cpu, bf16 gradients" if spec.mixed_precision else "cpu",
+            device="cpu",
             commit=self._commit,
         )
 
-    def _clean_predictions(self, defense: str, noise: str) -> Tensor:
-        key = (defense, noise)
-        if key not in self._clean:
-            self._clean[key] = self._predict(self._test.images, defense, noise)
-        return self._clean[key]
+    def _clean_predictions(self, defense: str) -> Tensor:
+        if defense not in self._clean:
+            self._clean[defense] = self._predict(self._test.images, defense)
+        return self._clean[defense]
 
-    def _predict(self, images: Tensor, defense: str, noise: str) -> Tensor:
+    def _predict(self, images: Tensor, defense: str) -> Tensor:
         classifier = self._catalog.classifier(self._dataset)
         purifier = self._catalog.purifier(self._dataset, defense)
         parts = []
-        batches = tqdm(
-            torch.split(images, _BATCH), desc=f"judge {defense} {noise}".strip(), leave=False, mininterval=2.0
-        )
-        for index, batch in enumerate(batches):
-            seen = _purified(purifier, batch.numpy(), index if noise == "drawn" else None)
+        for batch in tqdm(torch.split(images, _BATCH), desc=f"judge {defense}", leave=False, mininterval=2.0):
+            seen = batch.numpy() if purifier is None else purifier.purify(batch.numpy())
             parts.append(classifier.logits(seen).argmax(axis=1))
         return torch.from_numpy(np.concatenate(parts))
-
-    def _artefact(self, defense: str) -> str:
-        manifest = self._catalog.manifest
-        graphs = [manifest.graph(self._dataset, "classifier")]
-        if defense != NO_DEFENSE:
-            graphs.append(manifest.graph(self._dataset, "purifier", defense))
-        return "+".join(f"{graph.name}@{graph.weights[0].sha256[:12]}" for graph in graphs)
-
-
-def _purified(purifier: Purifier | None, images: np.ndarray, seed: int | None) -> np.ndarray:
-    return images if purifier is None else purifier.purify(images, seed)
 
 
 def _line(row: Row) -> str:

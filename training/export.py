@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +22,7 @@ from service.manifest import Graph, HashedFile, Kind, Manifest, Samples, TensorS
 from training import metrics
 from training.data import Examples
 from training.errors import ExportError
-from training.gradient_graph import trace_gradient
+from training.gradient_graph import gradient_function, trace_gradient
 from training.onnx_graphs import OPSET, StoredTensors, share_weights, to_onnx, write_weights
 from training.pipeline import ClampedPurifier, Pipeline, Purifier, freeze
 from training.weights import count_parameters
@@ -67,7 +68,7 @@ class TrainedClassifier:
 
 @dataclass(frozen=True)
 class _Plan:
-    """One graph to write: the torch module, its inputs and outputs, and whose weights it shares."""
+    """One graph to write: the torch module (or whose gradient it is) and whose weights it shares."""
 
     kind: Kind
     defense: str
@@ -76,6 +77,15 @@ class _Plan:
     outputs: tuple[TensorSpec, ...]
     weights: tuple[str, ...]
     config: dict[str, Any]
+
+    @property
+    def is_gradient(self) -> bool:
+        return self.kind in {"classifier_gradient", "pipeline_gradient"}
+
+    @property
+    def reference(self) -> Callable[..., Any]:
+        """What the graph must equal: the module itself, or autograd through it."""
+        return gradient_function(self.module) if self.is_gradient else self.module
 
 
 def export_dataset(
@@ -95,8 +105,10 @@ def export_dataset(
         ExportError: a graph disagrees with torch by more than 1e-4 on logits or purified images, or by more than
             1e-3 of their length on gradients.
     """
-    folder = models / dataset
-    folder.mkdir(parents=True, exist_ok=True)
+    commit = current_commit()
+    folder = models / f".{dataset}.new"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     freeze(classifier.module).cpu().to(memory_format=torch.contiguous_format)
     stored = {"classifier": write_weights(classifier.module, folder / "classifier.weights")}
     for purifier in purifiers:
@@ -108,11 +120,14 @@ def export_dataset(
         path = folder / f"{_file_stem(plan)}.onnx"
         _write(plan, path, stored)
         session = runtime.open(path)
-        deviation = verify_parity(plan.module, session, plan.inputs, test.images[:32])
+        deviation = verify_parity(plan.reference, session, plan.inputs, test.images[:32])
         accuracy = _measure(plan, session, test, folder, runtime)
         print(f"{dataset}/{path.name}: largest deviation from torch {deviation:.1e}, clean accuracy {accuracy}")
-        graphs.append(_entry(dataset, plan, path, accuracy, len(test)))
+        graphs.append(_entry(dataset, plan, path, accuracy, len(test), commit))
     samples = _write_samples(dataset, test, folder)
+    # Only now, when everything has passed, do the new files take the old ones' place.
+    shutil.rmtree(models / dataset, ignore_errors=True)
+    folder.rename(models / dataset)
     return _update_manifest(models, dataset, graphs, samples)
 
 
@@ -122,7 +137,7 @@ def _plans(classifier: TrainedClassifier, purifiers: tuple[TrainedPurifier, ...]
     yield _Plan(
         "classifier_gradient",
         "none",
-        trace_gradient(classifier.module, _examples(vjp)),
+        classifier.module,
         vjp,
         (_LOGITS, _GRADIENT),
         ("classifier",),
@@ -136,8 +151,7 @@ def _plans(classifier: TrainedClassifier, purifiers: tuple[TrainedPurifier, ...]
         clamped = freeze(ClampedPurifier(trained.module))
         yield _Plan("purifier", name, clamped, (_IMAGES, noise), (_PURIFIED,), (name,), config)
         yield _Plan("pipeline", name, pipeline, (_IMAGES, noise), (_LOGITS,), both, config)
-        traced = trace_gradient(pipeline, _examples((*vjp, noise)))
-        yield _Plan("pipeline_gradient", name, traced, (*vjp, noise), (_LOGITS, _GRADIENT), both, config)
+        yield _Plan("pipeline_gradient", name, pipeline, (*vjp, noise), (_LOGITS, _GRADIENT), both, config)
 
 
 def _file_stem(plan: _Plan) -> str:
@@ -154,7 +168,9 @@ def _examples(inputs: tuple[TensorSpec, ...], n: int = 3) -> tuple[Tensor, ...]:
 
 
 def _write(plan: _Plan, path: Path, stored: Mapping[str, StoredTensors]) -> None:
-    model = to_onnx(plan.module, _examples(plan.inputs), plan.inputs, plan.outputs)
+    examples = _examples(plan.inputs)
+    module = trace_gradient(plan.module, examples) if plan.is_gradient else plan.module
+    model = to_onnx(module, examples, plan.inputs, plan.outputs)
     share_weights(model, {key: place for name in plan.weights for key, place in stored[name].items()})
     model.producer_name = "adversarial-purifier"
     model.graph.name = path.stem
@@ -165,26 +181,29 @@ def _write(plan: _Plan, path: Path, stored: Mapping[str, StoredTensors]) -> None
     onnx.checker.check_model(path)
 
 
-def verify_parity(module: nn.Module, session: Session, inputs: tuple[TensorSpec, ...], images: Tensor) -> float:
-    """The largest deviation of a graph from its torch module over batches of one and of all images, real and noisy.
+def verify_parity(
+    reference: Callable[..., Any], session: Session, inputs: tuple[TensorSpec, ...], images: Tensor
+) -> float:
+    """The largest deviation of a graph from its torch reference over batches of one and of all images, real and noisy.
 
     Raises:
         ExportError: it exceeds 1e-4 on logits and purified images, or 1e-3 of their length on gradients (the median
             over the images of a batch).
     """
     worst = 0.0
+    generator = torch.Generator().manual_seed(0)
     for n in (1, len(images)):
         examples = list(_examples(inputs, n))
-        noisy = (images[:n] + 0.3 * (torch.rand(n, 1, 28, 28) - 0.5)).clamp(0, 1)
+        noisy = (images[:n] + 0.3 * (torch.rand(n, 1, 28, 28, generator=generator) - 0.5)).clamp(0, 1)
         for batch in (images[:n], noisy):
             examples[0] = batch
-            expected = module(*examples)
+            expected = reference(*examples)
             expected = expected if isinstance(expected, tuple) else (expected,)
             found = session.run(**{spec.name: value.numpy() for spec, value in zip(inputs, examples, strict=True)})
-            for (name, values), reference in zip(found.items(), expected, strict=True):
+            for (name, values), wanted in zip(found.items(), expected, strict=True):
                 if n == 1 and name == _GRADIENT.name:
                     continue  # one image has no median
-                worst = max(worst, _deviation(name, values, reference.detach().numpy()))
+                worst = max(worst, _deviation(name, values, wanted.detach().numpy()))
     return worst
 
 
@@ -203,7 +222,7 @@ def _deviation(name: str, values: np.ndarray[Any, Any], reference: np.ndarray[An
 
 
 def _measure(plan: _Plan, session: Session, test: Examples, folder: Path, runtime: Runtime) -> float | None:
-    if plan.kind in ("classifier_gradient", "pipeline_gradient"):
+    if plan.is_gradient:
         return None
     noise = next((spec for spec in plan.inputs if spec.name == "noise"), None)
     classifier = runtime.open(folder / "classifier.onnx") if plan.kind == "purifier" else None
@@ -220,7 +239,7 @@ def _measure(plan: _Plan, session: Session, test: Examples, folder: Path, runtim
     return round(metrics.accuracy(metrics.predict(logits, test.images, batch_size=100), test.labels), 6)
 
 
-def _entry(dataset: str, plan: _Plan, path: Path, accuracy: float | None, n: int) -> Graph:
+def _entry(dataset: str, plan: _Plan, path: Path, accuracy: float | None, n: int, commit: str) -> Graph:
     folder = path.parent
     weights = tuple(
         HashedFile(file=f"{dataset}/{name}.weights", sha256=manifests.sha256(folder / f"{name}.weights"))
@@ -241,7 +260,7 @@ def _entry(dataset: str, plan: _Plan, path: Path, accuracy: float | None, n: int
         parameters=count_parameters(plan.module),
         training=plan.config,
         seed=plan.config["seed"],
-        commit=current_commit(),
+        commit=commit,
         accuracy=measured,
     )
 
@@ -276,7 +295,9 @@ def _update_manifest(models: Path, dataset: str, graphs: list[Graph], samples: S
         graphs=tuple(sorted(every_graph, key=lambda graph: order.index(graph.dataset))),
         samples=tuple(sorted(every_sample, key=lambda entry: order.index(entry.dataset))),
     )
-    path.write_text(json.dumps(new.model_dump(mode="json"), indent=2) + "\n")
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(new.model_dump(mode="json"), indent=2) + "\n")
+    temporary.replace(path)
     return new
 
 

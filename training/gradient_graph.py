@@ -18,8 +18,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 _aten = torch.ops.aten
 
 
-def trace_gradient(model: nn.Module, examples: tuple[Tensor, ...]) -> GraphModule:
-    """(images, cotangent, softmax_weight, *noise) -> (logits, images_gradient), traced for any batch size.
+def gradient_function(model: nn.Module) -> Callable[..., tuple[Tensor, Tensor]]:
+    """(images, cotangent, softmax_weight, *noise) -> (logits, images_gradient), by autograd.
 
     With `softmax_weight` (N, 1) 0 the gradient is the vector-Jacobian product of `cotangent` (N, 10), for any loss.
     With 1 and a cotangent of minus one-hot it is the cross-entropy's: of softmax - one-hot, whose entry for the label
@@ -27,7 +27,6 @@ def trace_gradient(model: nn.Module, examples: tuple[Tensor, ...]) -> GraphModul
 
     Args:
         model: (images, *noise) to logits, in eval mode with frozen weights.
-        examples: one example of each input, of a batch above 1.
     """
 
     def gradient(images: Tensor, cotangent: Tensor, softmax_weight: Tensor, *noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -39,12 +38,25 @@ def trace_gradient(model: nn.Module, examples: tuple[Tensor, ...]) -> GraphModul
         (images_gradient,) = torch.autograd.grad(logits, watched, total)
         return logits.detach(), images_gradient
 
+    return gradient
+
+
+def trace_gradient(model: nn.Module, examples: tuple[Tensor, ...]) -> GraphModule:
+    """`gradient_function` as one graph of core operators for any batch size.
+
+    Args:
+        model: (images, *noise) to logits, in eval mode with frozen weights; 3x3-like square kernels, no groups or
+            dilation, and 2x2 pooling only.
+        examples: one example of each input, of a batch above 1.
+    """
     table: dict[Any, Callable[..., Any]] = {
         **core_aten_decompositions(),
         _aten.convolution_backward.default: _convolution_backward,
         _aten.max_pool2d_with_indices_backward.default: _max_pool_backward,
     }
-    trace = make_fx(gradient, decomposition_table=table, tracing_mode="symbolic", _allow_non_fake_inputs=True)
+    trace = make_fx(
+        gradient_function(model), decomposition_table=table, tracing_mode="symbolic", _allow_non_fake_inputs=True
+    )
     return trace(*examples)
 
 

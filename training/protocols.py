@@ -20,37 +20,34 @@ PROTOCOLS = ("paper", "adaptive", "quick")
 
 @dataclass(frozen=True)
 class Measurement:
-    """One attack on the first `n` test images, judged undefended and through each of `defenses`.
-
-    `drawn_noise` adds a row for the first defense with the latent noise drawn, beside the one with it at zero.
-    """
+    """One attack on the first `n` test images, judged undefended and through each of `defenses`."""
 
     spec: AttackSpec
     n: int
     defenses: tuple[str, ...]
-    drawn_noise: bool = False
 
 
-def measurements(protocol: str, defenses: tuple[str, ...], *, n: int, sweep_n: int) -> list[Measurement]:
-    """The measurements of a protocol for the purifiers `defenses`; headline budgets on n images, others on sweep_n."""
+def measurements(protocol: str, defenses: tuple[str, ...], *, n: int, pgd_n: int, sweep_n: int) -> list[Measurement]:
+    """The measurements of a protocol for the purifiers `defenses`.
+
+    FGSM at the headline budget is made on n images, PGD on pgd_n (it costs forty times as much), all else on sweep_n.
+    """
     shipped = defenses[:1]
     fgsm = AttackSpec("fgsm", HEADLINE_FGSM_EPS)
     leaking = AttackSpec("fgsm", HEADLINE_FGSM_EPS, label="least_likely")
+    adaptive = [Measurement(_pgd(HEADLINE_PGD_EPS, defense), sweep_n, ()) for defense in shipped]
     if protocol == "adaptive":
-        return [Measurement(_pgd(HEADLINE_PGD_EPS, defense), min(n, sweep_n), ()) for defense in shipped]
+        return adaptive
     if protocol == "quick":
         few = min(n, 200)
-        return [Measurement(spec, few, defenses, drawn_noise=True) for spec in (fgsm, _pgd(HEADLINE_PGD_EPS))]
-    headline = [Measurement(spec, n, defenses, drawn_noise=True) for spec in (fgsm, _pgd(HEADLINE_PGD_EPS))]
+        return [Measurement(spec, few, defenses) for spec in (fgsm, _pgd(HEADLINE_PGD_EPS))]
     return [
-        *headline,
+        Measurement(fgsm, n, defenses),
         Measurement(leaking, n, defenses),
-        *(
-            Measurement(AttackSpec("fgsm", eps), min(n, sweep_n), shipped)
-            for eps in FGSM_EPS
-            if eps != HEADLINE_FGSM_EPS
-        ),
-        *(Measurement(_pgd(eps), min(n, sweep_n), shipped) for eps in PGD_EPS if eps != HEADLINE_PGD_EPS),
+        Measurement(_pgd(HEADLINE_PGD_EPS), pgd_n, defenses),
+        *adaptive,
+        *(Measurement(AttackSpec("fgsm", eps), sweep_n, shipped) for eps in FGSM_EPS if eps != HEADLINE_FGSM_EPS),
+        *(Measurement(_pgd(eps), sweep_n, shipped) for eps in PGD_EPS if eps != HEADLINE_PGD_EPS),
     ]
 
 

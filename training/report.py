@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -12,10 +11,12 @@ from matplotlib.figure import Figure
 
 from service.attacks import fgsm, pgd
 from service.catalog import DEFAULT_DEFENSE, Catalog, FloatArray, Purifier
+from service.manifest import Manifest
 from training import results
 from training.errors import EvaluationError
 from training.protocols import HEADLINE_FGSM_EPS, HEADLINE_PGD_EPS
 from training.results import Row
+from training.served import artefact
 
 # The paper's figures (its tables 1 and 2), in [0, 1]: (undefended, defended).
 PAPER = {
@@ -28,6 +29,7 @@ PAPER = {
 }
 BEYOND_INFORMATION_LIMIT = 0.5
 LEAKING_MARGIN = 0.03
+_WHOLE_TEST_SET = 10_000
 _BEGIN, _END = "<!-- results: made by `python -m training report` -->", "<!-- end of results -->"
 _RIGHT, _WRONG = "#1a7f37", "#cf222e"
 
@@ -44,13 +46,23 @@ def write_report(models: Path, readme: Path) -> None:
     mpl.rcParams["svg.hashsalt"] = "purifier"
     for dataset in catalog.datasets:
         draw_rescue(catalog, dataset).savefig(folder / f"rescue-{dataset}.png", dpi=110, facecolor="white")
-    table = results_table(results.read(models / results.FILE_NAME), catalog.datasets)
+    table = results_table(current_rows(models, catalog.manifest), catalog.datasets)
     text = readme.read_text()
     if _BEGIN not in text or _END not in text:
         raise EvaluationError(f"{readme} lacks the lines {_BEGIN!r} and {_END!r} between which the table goes")
     before, rest = text.split(_BEGIN, 1)
     readme.write_text(before + _BEGIN + "\n\n" + table + "\n" + _END + rest.split(_END, 1)[1])
     print(f"wrote {folder} and the table in {readme}")
+
+
+def current_rows(models: Path, manifest: Manifest) -> list[Row]:
+    """The rows that were measured on the graphs that the manifest names; those of replaced graphs are left out."""
+    known = {(dataset, name) for dataset in manifest.datasets for name in (*manifest.defenses(dataset), "none")}
+    return [
+        row
+        for row in results.read(models / results.FILE_NAME)
+        if (row.dataset, row.defense) in known and row.artefact == artefact(manifest, row.dataset, row.defense)
+    ]
 
 
 def draw_rescue(catalog: Catalog, dataset: str) -> Figure:
@@ -115,17 +127,16 @@ def _clean_line(rows: list[Row], dataset: str) -> str:
     ours = _find(rows, dataset, "fgsm", HEADLINE_FGSM_EPS, DEFAULT_DEFENSE)
     baseline = _find(rows, dataset, "fgsm", HEADLINE_FGSM_EPS, "autoencoder_paper")
     paper = PAPER[dataset, "none", 0.0]
-    return _line(
-        dataset, "none", "–", none.n, [none.clean_accuracy, ours.clean_accuracy, baseline.clean_accuracy], paper
-    )
+    shown = [f"{row.clean_accuracy:.4f}" for row in (none, ours, baseline)]
+    return _line(dataset, "none", "–", none.n, shown, paper)
 
 
 def _attack_line(rows: list[Row], dataset: str, attack: str, eps: float) -> str:
     found = [_find(rows, dataset, attack, eps, name) for name in ("none", DEFAULT_DEFENSE, "autoencoder_paper")]
     name = f"{attack.upper()} {eps:g}" + ("¹" if eps >= BEYOND_INFORMATION_LIMIT else "")
-    mark = "²" if attack == "fgsm" and leaks(rows, found[1]) else ""
-    accuracies = [row.robust_accuracy for row in found]
-    return _line(dataset, name, "oblivious", found[0].n, accuracies, PAPER[dataset, attack, eps], mark)
+    marks = ["²" if attack == "fgsm" and row.defense != "none" and leaks(rows, row) else "" for row in found]
+    shown = [f"{_share(row)}{mark}" for row, mark in zip(found, marks, strict=True)]
+    return _line(dataset, name, "oblivious", found[0].n, shown, PAPER[dataset, attack, eps])
 
 
 def _towards_line(rows: list[Row], dataset: str) -> list[str]:
@@ -133,14 +144,13 @@ def _towards_line(rows: list[Row], dataset: str) -> list[str]:
     found = [_find(rows, dataset, attack, HEADLINE_FGSM_EPS, name) for name in ("none", DEFAULT_DEFENSE)]
     baseline = _find(rows, dataset, attack, HEADLINE_FGSM_EPS, "autoencoder_paper")
     name = f"FGSM {HEADLINE_FGSM_EPS:g}¹ towards the least likely class"
-    accuracies = [row.robust_accuracy for row in (*found, baseline)]
-    return [_line(dataset, name, "oblivious", found[0].n, accuracies)]
+    return [_line(dataset, name, "oblivious", found[0].n, [_share(row) for row in (*found, baseline)])]
 
 
 def _adaptive_line(rows: list[Row], dataset: str) -> list[str]:
     row = _find(rows, dataset, "pgd", HEADLINE_PGD_EPS, DEFAULT_DEFENSE, knowledge="adaptive")
     name = f"PGD {HEADLINE_PGD_EPS:g} through the purifier"
-    return [_line(dataset, name, "**adaptive**", row.n, [None, row.robust_accuracy, None])]
+    return [_line(dataset, name, "**adaptive**", row.n, ["–", _share(row), "–"])]
 
 
 def leaks(rows: list[Row], row: Row) -> bool:
@@ -167,19 +177,21 @@ def _line(
     attack: str,
     knowledge: str,
     n: int,
-    accuracies: Sequence[float | None],
+    shown: Sequence[str],
     paper: tuple[float | None, float | None] = (None, None),
-    mark: str = "",
 ) -> str:
-    undefended, defended, baseline = accuracies
+    references = [*paper, None]
+    cells = [
+        text if reference is None else f"{text} ({reference:.4f})"
+        for text, reference in zip(shown, references, strict=True)
+    ]
+    return "| " + " | ".join([dataset, attack, knowledge, f"{n:,}", *cells]) + " |"
 
-    def cell(value: float | None, reference: float | None, mark: str = "") -> str:
-        shown = "–" if value is None else f"{value:.4f}{mark}"
-        return shown if reference is None else f"{shown} ({reference:.4f})"
 
-    cells: list[Any] = [dataset, attack, knowledge, f"{n:,}"]
-    cells += [cell(undefended, paper[0]), cell(defended, paper[1], mark), cell(baseline, None)]
-    return "| " + " | ".join(cells) + " |"
+def _share(row: Row) -> str:
+    """The accuracy, with its 95 % interval where it comes from a part of the test set."""
+    interval = "" if row.n >= _WHOLE_TEST_SET else f" [{row.ci_low:.3f}, {row.ci_high:.3f}]"
+    return f"{row.robust_accuracy:.4f}{interval}"
 
 
 def _purified(purifier: Purifier | None, images: FloatArray) -> FloatArray:

@@ -9,11 +9,20 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
+from service.catalog import NO_DEFENSE
 from service.manifest import Manifest
 from training.classifiers.vgg16 import VGG16
 from training.errors import EvaluationError
 from training.pipeline import Pipeline, freeze
 from training.purifiers import ARCHITECTURES
+
+
+def artefact(manifest: Manifest, dataset: str, defense: str) -> str:
+    """The graphs that answer with a defense, each with the first 12 digits of its weight files' SHA-256."""
+    graphs = [manifest.graph(dataset, "classifier")]
+    if defense != NO_DEFENSE:
+        graphs.append(manifest.graph(dataset, "purifier", defense))
+    return "+".join(f"{graph.name}@{graph.weights[0].sha256[:12]}" for graph in graphs)
 
 
 def load_classifier(models: Path, manifest: Manifest, dataset: str) -> nn.Module:

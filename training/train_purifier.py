@@ -53,7 +53,8 @@ class AttackedExamples:
         return attack_sets.perturbation(self.pgd[chosen], self.pgd_eps[chosen]) * scale
 
     def _fgsm(self, chosen: Tensor, config: PurifierConfig) -> Tensor:
-        eps = torch.rand(len(chosen), 1, 1, 1) * config.fgsm_eps
+        # Large budgets are the harder ones, so that the density rises with eps.
+        eps = torch.rand(len(chosen), 1, 1, 1).sqrt() * config.fgsm_eps
         towards = torch.rand(len(chosen), 1, 1, 1) < config.least_likely
         signs = torch.where(towards, self.least_likely_signs[chosen], self.fgsm_signs[chosen])
         return eps * signs.float()

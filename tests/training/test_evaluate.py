@@ -45,6 +45,7 @@ def _evaluate(models: Path, examples: Examples, protocol: str) -> list[results.R
         cache=models.parent / "cache",
         device=CPU,
         n=60,
+        pgd_n=60,
         sweep_n=20,
     )
 
@@ -54,9 +55,7 @@ def test_rows_hold_the_accuracy_of_the_served_graphs_on_the_crafted_images(
 ) -> None:
     rows = _evaluate(models, examples, "quick")
     assert {(row.attack, row.defense, row.noise) for row in rows} == {
-        (attack, *judged)
-        for attack in ("fgsm", "pgd")
-        for judged in (("none", ""), ("autoencoder", "zero"), ("autoencoder", "drawn"))
+        (attack, *judged) for attack in ("fgsm", "pgd") for judged in (("none", ""), ("autoencoder", "zero"))
     }
     undefended = next(row for row in rows if (row.attack, row.defense) == ("fgsm", "none"))
     adv_images = fgsm(TorchWhiteBox(classifier), examples.images, examples.labels, eps=0.6)
@@ -109,7 +108,7 @@ def test_images_outside_the_pixel_range_stop_the_evaluation() -> None:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_pgd_of_a_protocol_reaches_two_and_a_half_times_its_eps(protocol: str) -> None:
-    for measurement in measurements(protocol, ("autoencoder",), n=100, sweep_n=10):
+    for measurement in measurements(protocol, ("autoencoder",), n=100, pgd_n=100, sweep_n=10):
         spec = measurement.spec
         if spec.attack == "pgd":
             assert spec.steps == 40

@@ -86,7 +86,7 @@ def test_a_graphs_hash_changes_with_its_weights(
 ) -> None:
     before = {graph.name: graph.sha256 for graph in Catalog.load(exported, "cpu").manifest.graphs}
     with torch.no_grad():
-        purifier.get_parameter("decoder.0.weight").mul_(0.5)
+        purifier.get_parameter("decoder.0.weight").mul_(2)
     trained = TrainedPurifier("autoencoder", purifier, CONFIG)
     export_dataset("mnist", TrainedClassifier(classifier, CONFIG), (trained,), test=test_set, models=exported)
     after = {graph.name: graph.sha256 for graph in Catalog.load(exported, "cpu").manifest.graphs}

@@ -80,7 +80,7 @@ def test_the_wilson_interval_matches_the_textbook() -> None:
 def test_the_table_sets_the_papers_figures_and_the_attackers_knowledge_beside_ours() -> None:
     table = results_table(_table_rows(), ("mnist",))
     assert "| mnist | FGSM 0.6¹ | oblivious | 10,000 | 0.9500 (0.2648) | 0.9500 (0.9209) | 0.9500 |" in table
-    assert "| mnist | PGD 0.15 through the purifier | **adaptive** | 1,000 | – | 0.0100 | – |" in table
+    assert "| mnist | PGD 0.15 through the purifier | **adaptive** | 1,000 | – | 0.0100 [0.940, 0.960] | – |" in table
 
 
 def test_a_missing_row_is_an_error_that_says_how_to_get_it() -> None:

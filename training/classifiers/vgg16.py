@@ -95,7 +95,12 @@ def _convolutions() -> nn.Sequential:
 
 def _read_backbone(backbone: str | Path) -> Mapping[str, Tensor]:
     if str(backbone) == "imagenet":
-        state = vgg16(weights=VGG16_Weights.IMAGENET1K_V1).features.state_dict()
+        try:
+            state = vgg16(weights=VGG16_Weights.IMAGENET1K_V1).features.state_dict()
+        except OSError as error:
+            raise BackboneError(
+                f"torchvision could not download VGG-16's ImageNet weights ({error}); give --backbone FILE"
+            ) from error
         return cast(Mapping[str, Tensor], state)
     path = Path(backbone)
     if not path.is_file():
