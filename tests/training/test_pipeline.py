@@ -30,14 +30,16 @@ def _exact(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torc
 
 
 def _unit(gradient: torch.Tensor) -> torch.Tensor:
-    return gradient / gradient.norm(dim=1, keepdim=True)
+    unit: torch.Tensor = gradient / torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+    return unit
 
 
 def test_the_gradient_keeps_its_direction_where_the_softmax_is_one(classifier: nn.Module, examples: Examples) -> None:
-    images = examples.images[:8] * 0.8 + 0.1
+    # Noise, since on plain ground rounding decides which of a pooling window's values is the largest.
+    images = examples.images[:8] * 0.5 + 0.5 * torch.rand(8, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     largest = classifier(images).topk(2, dim=1).values
-    # Margins of up to 40: enough for a softmax of 1, not for the others to vanish from float32.
-    sure = _Sure(classifier, 40.0 / (largest[:, 0] - largest[:, 1]).max().item())
+    # Margins of up to 25: enough for a softmax of 1, not for the others to vanish from float32.
+    sure = _Sure(classifier, 25.0 / (largest[:, 0] - largest[:, 1]).max().item())
     labels = sure(images).argmax(1)
     confident = sure(images).softmax(1).amax(1) == 1
     assert confident.any()
