@@ -137,11 +137,15 @@ def test_a_client_that_hangs_up_is_no_fault_of_ours(client: TestClient) -> None:
     async def receive() -> dict[str, Any]:
         return {"type": "http.disconnect"}
 
-    async def send(_: Any) -> None:
-        """Nobody is there to read it."""
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/classify", "query_string": b"", "headers": []}
     anyio.run(client.app, scope, receive, send)
+    assert all(message.get("status", 0) < 500 for message in sent)
+    assert client.post("/classify", content=digit(), headers=PNG).status_code == 200
 
 
 def test_a_full_lane_is_a_503_that_says_when_to_come_back(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

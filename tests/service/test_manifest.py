@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -32,6 +33,8 @@ def verify(folder: Path) -> None:
 
 def test_an_untouched_folder_passes(folder: Path) -> None:
     verify(folder)
+    for graph in manifests.read(folder).graphs:
+        assert hashlib.sha256((folder / graph.file).read_bytes()).hexdigest() == graph.sha256
 
 
 @pytest.mark.parametrize(
