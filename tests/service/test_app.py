@@ -137,12 +137,12 @@ def test_a_client_that_hangs_up_is_no_fault_of_ours(client: TestClient) -> None:
     async def receive() -> dict[str, Any]:
         return {"type": "http.disconnect"}
 
-    sent: list[dict[str, Any]] = []
+    sent: list[Any] = []
 
-    async def send(message: dict[str, Any]) -> None:
+    async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "POST", "path": "/classify", "query_string": b"", "headers": []}
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/classify", "query_string": b"", "headers": []}
     anyio.run(client.app, scope, receive, send)
     assert all(message.get("status", 0) < 500 for message in sent)
     assert client.post("/classify", content=digit(), headers=PNG).status_code == 200
