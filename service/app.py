@@ -16,7 +16,7 @@ from service.catalog import Catalog
 from service.dependencies import each_parameter_once
 from service.errors import StartupError
 from service.middleware import LatencyMiddleware
-from service.routes import ROUTERS, health
+from service.routes import ROUTERS, health, page
 from service.routes.documentation import PROBLEMS
 from service.settings import Settings
 from service.state import ServiceState
@@ -51,15 +51,19 @@ def create_app(settings: Settings, on_failure: OnFailure | None = None) -> FastA
         version=_version(),
         lifespan=lifespan,
         responses=PROBLEMS,
+        docs_url=None,
         redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
     )
     app.state.service = state
     app.add_middleware(LatencyMiddleware, book=state.latency)
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router, dependencies=[Depends(each_parameter_once)])
-    # Probes add what they like to the query.
+    # Probes and links to the page add what they like to the query.
     app.include_router(health.router)
+    app.include_router(page.router)
+    page.mount_files(app)
     return app
 
 

@@ -95,6 +95,12 @@ class NotReadyError(ServiceError):
     retry_after_s = 2
 
 
+class RecordsError(ServiceError):
+    """The file of recorded results is damaged."""
+
+    title = "Unreadable results"
+
+
 def shortened(value: object) -> str:
     """`repr` of what a client sent, in at most 80 ASCII characters, so that a message may quote anything."""
     text = ascii(value)

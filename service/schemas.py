@@ -11,6 +11,7 @@ from service.attacks import DEFAULT_STEPS, Norm
 from service.attempt import DEFAULT_EPS, MAX_EPS, MAX_TOTAL_STEPS, Goal, Knowledge, Method, Target, Walk
 from service.catalog import DEFAULT_DEFENSE
 from service.errors import shortened
+from service.records import Record
 
 MAX_BENCHMARK_IMAGES = 6400
 Dataset = Annotated[str, Field(description="data set: `mnist` or `fashion-mnist`; GET /models lists them")]
@@ -21,6 +22,7 @@ DefenseName = Annotated[
 Label = Annotated[int, Field(ge=0, le=9)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+Probabilities = Annotated[tuple[Probability, ...], Field(min_length=10, max_length=10, description="class 0 to 9")]
 PngBase64 = Annotated[str, Field(description="28 x 28, 8-bit grey PNG in base64")]
 # To a tenth of a microsecond: more digits are noise.
 Milliseconds = Annotated[float, Field(ge=0), AfterValidator(lambda ms: round(ms, 4))]
@@ -55,6 +57,12 @@ class SamplesQuery(QueryModel):
     """Query of GET /samples."""
 
     dataset: Dataset | None = Field(None, description="list this data set alone; default: all of them")
+
+
+class ResultsQuery(QueryModel):
+    """Query of GET /results."""
+
+    dataset: Dataset | None = Field(None, description="rows of this data set alone; default: all of them")
 
 
 class DatasetQuery(QueryModel):
@@ -204,7 +212,7 @@ class ClassifyAnswer(Verdict):
 
     dataset: str
     defense: str
-    probabilities: tuple[Probability, ...] = Field(min_length=10, max_length=10)
+    probabilities: Probabilities
     undefended: Verdict
     evidence: EvidenceAnswer
     timings_ms: ClassifyTimings
@@ -228,6 +236,7 @@ class PictureAnswer(Verdict):
     """An image, and what the classifier alone says of it."""
 
     image_png: PngBase64
+    probabilities: Probabilities
 
 
 class Perturbation(Answer):
@@ -370,6 +379,12 @@ class ModelsAnswer(Answer):
     datasets: dict[str, DatasetAnswer]
 
 
+class ResultsAnswer(Answer):
+    """Recorded results, one row a measurement."""
+
+    rows: tuple[Record, ...]
+
+
 class HealthAnswer(Answer):
     """The process lives."""
 
@@ -427,10 +442,11 @@ class BenchmarkRow(Answer):
 
 
 class ReferenceRow(Answer):
-    """A latency that the paper printed."""
+    """A row of the paper's Table 3: MNIST under FGSM with eps 0.6, oblivious."""
 
     defense: str
     seconds_per_image: float
+    robust_accuracy: Probability
 
 
 class BenchmarkAnswer(Answer):

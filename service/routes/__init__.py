@@ -1,6 +1,6 @@
 """One file per resource; each decodes, calls and encodes, and computes nothing itself."""
 
-from service.routes import attack, classify, latency, models, purify, samples
+from service.routes import attack, classify, latency, models, purify, results, samples
 
 ROUTERS = (
     classify.router,
@@ -9,4 +9,5 @@ ROUTERS = (
     samples.router,
     models.router,
     latency.router,
+    results.router,
 )

@@ -33,7 +33,11 @@ def verdict(prediction: Prediction, class_names: ClassNames) -> Verdict:
 
 def picture(view: View, class_names: ClassNames) -> PictureAnswer:
     """An image with its prediction."""
-    return PictureAnswer(image_png=png_base64(view.image), **dict(verdict(view.prediction, class_names)))
+    return PictureAnswer(
+        image_png=png_base64(view.image),
+        probabilities=tuple(view.prediction.probabilities.tolist()),
+        **dict(verdict(view.prediction, class_names)),
+    )
 
 
 def evidence(defended: Defended) -> EvidenceAnswer:

@@ -1,9 +1,8 @@
-"""GET /healthz and /readyz, for probes, whatever their query; and / leads to /docs."""
+"""GET /healthz and /readyz, for probes, whatever their query."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
-from starlette.responses import RedirectResponse
 
 from service.dependencies import State
 from service.routes.models import runtime_answer
@@ -25,9 +24,3 @@ async def readyz(state: State) -> ReadyAnswer:
     """Whether requests are welcome: 503 until the models are verified and warm, and from SIGTERM on."""
     catalog = state.ready()
     return ReadyAnswer(**dict(runtime_answer(catalog)), datasets=catalog.datasets)
-
-
-@router.get("/", include_in_schema=False)
-async def root() -> RedirectResponse:
-    """There is nothing at the root but the way to the documentation."""
-    return RedirectResponse("/docs")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
-from service.benchmark import PAPER_NOTE, PAPER_SECONDS, Timing, benchmark
+from service.benchmark import PAPER_ACCURACY, PAPER_NOTE, PAPER_SECONDS, Timing, benchmark
 from service.dependencies import Models, State, Timer, no_body, no_parameters
 from service.errors import ParameterError
 from service.latency import RELATIVE_ERROR, WINDOW_S, Percentiles
@@ -61,7 +61,10 @@ async def run_benchmark(
         dataset=query.dataset,
         threads=catalog.runtime.threads,
         rows=tuple(BenchmarkRow(**timing.row()) for timing in timings),
-        paper=tuple(ReferenceRow(defense=name, seconds_per_image=s) for name, s in PAPER_SECONDS.items()),
+        paper=tuple(
+            ReferenceRow(defense=name, seconds_per_image=seconds, robust_accuracy=PAPER_ACCURACY[name])
+            for name, seconds in PAPER_SECONDS.items()
+        ),
         paper_note=PAPER_NOTE,
     )
 

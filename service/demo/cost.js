@@ -1,0 +1,109 @@
+// Table 3: the latency of each loaded purifier, measured now, against the accuracy that was recorded.
+
+import { askJson } from "./api.js";
+import { byId, duration, element, percent, say } from "./dom.js";
+import { accuracyAgainstTime, legend } from "./plot.js";
+
+const ATTACK = { attack: "fgsm", eps: 0.6, knowledge: "oblivious" };
+const UNDER = "FGSM, ε 0.6, oblivious";
+const SERIES = [
+  { name: "defended", label: "measured here" },
+  { name: "paper", label: "the paper, on its hardware" },
+];
+const LEAST_MS = 0.1;
+const MOST_MS = 100_000;
+
+export class Cost {
+  #run = null;
+
+  /** `choice()` gives {dataset, defenses, rows}: the rows are the recorded results. */
+  constructor(choice, connection) {
+    this.choice = choice;
+    this.connection = connection;
+    byId("cost-start").addEventListener("click", () => this.#start());
+    this.clear();
+  }
+
+  clear() {
+    this.#run?.abort();
+    byId("cost-status").textContent = "";
+    this.#draw([], []);
+  }
+
+  async #start() {
+    const run = new AbortController();
+    this.#run = run;
+    const { dataset, defenses, rows } = this.choice();
+    say(byId("cost-error"), null);
+    byId("cost-start").disabled = true;
+    const measured = [];
+    try {
+      for (const [number, defense] of defenses.entries()) {
+        byId("cost-status").textContent = `Timing ${defense}, ${number + 1} of ${defenses.length} …`;
+        const query = { dataset, defense, batch: 1, repeats: 50 };
+        const answer = await askJson("latency/benchmark", { method: "POST", query, signal: run.signal });
+        measured.push(point(defense, answer, recorded(rows, dataset, defense)));
+        this.#draw(measured, dataset === "mnist" ? answer.paper : [], answer.paper_note);
+      }
+      byId("cost-status").textContent = "50 timed calls each, after two to warm up.";
+    } catch (error) {
+      if (error.name !== "AbortError") {
+        byId("cost-status").textContent = "";
+        say(byId("cost-error"), error);
+        this.connection.suspect(error);
+      }
+    } finally {
+      byId("cost-start").disabled = false;
+    }
+  }
+
+  #draw(measured, paper, note = "") {
+    const printed = paper.map((row) => ({
+      name: "paper", label: row.defense, ms: 1000 * row.seconds_per_image, y: row.robust_accuracy, low: null, high: null,
+    }));
+    const points = [...measured.filter(({ y }) => y !== null), ...printed];
+    const words = points.map(({ label, ms, y }) => `${label} ${duration(ms)}, ${percent(y)}`).join("; ");
+    const plot = accuracyAgainstTime(points, {
+      title: `Accuracy under ${UNDER} against purification time: ${words || "nothing measured yet"}`,
+      xTitle: "purification of one picture, logarithmic",
+      least: LEAST_MS,
+      most: MOST_MS,
+    });
+    const parts = [legend(SERIES), plot];
+    if (measured.length > 0) parts.push(table(measured, paper), element("p", { class: "hint" }, `Accuracy: recorded, under ${UNDER}.${paper.length > 0 ? ` The paper’s rows are ${note}.` : ""}`));
+    byId("cost-figure").replaceChildren(...parts);
+  }
+}
+
+function recorded(rows, dataset, defense) {
+  const wanted = { ...ATTACK, dataset, defense, norm: "linf" };
+  return rows.find((row) => Object.entries(wanted).every(([name, value]) => row[name] === value)) ?? null;
+}
+
+function point(defense, answer, row) {
+  const stage = (name) => answer.rows.find((timing) => timing.stage === name)?.per_image_ms ?? null;
+  return {
+    name: "defended",
+    label: defense,
+    ms: stage("purify"),
+    classify: stage("classify"),
+    pipeline: stage("pipeline"),
+    y: row?.robust_accuracy ?? null,
+    low: row?.ci_low ?? null,
+    high: row?.ci_high ?? null,
+  };
+}
+
+function table(measured, paper) {
+  const columns = ["Purifier", "purify", "classify", "both in one graph", "accuracy"];
+  const head = element("tr", {}, ...columns.map((name) => element("th", { scope: "col" }, name)));
+  const cell = (value, format) => element("td", {}, value === null ? "–" : format(value));
+  const rows = measured.map(({ label, ms, classify, pipeline, y }) =>
+    element("tr", {}, element("th", { scope: "row" }, label),
+      cell(ms, duration), cell(classify, duration), cell(pipeline, duration), cell(y, percent)));
+  const printed = paper.map((row) =>
+    element("tr", { class: "paper" }, element("th", { scope: "row" }, `${row.defense} (paper)`),
+      cell(1000 * row.seconds_per_image, duration), cell(null), cell(null), cell(row.robust_accuracy, percent)));
+  return element("div", { class: "scroll", role: "region", tabindex: 0, "aria-label": "Measured latencies" },
+    element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows, ...printed)));
+}
