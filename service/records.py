@@ -1,6 +1,7 @@
 """models/results.csv, as far as it speaks of the graphs that are served. Knows no HTTP.
 
-`python -m training evaluate` writes the file; a row names the graphs that answered by their SHA-256.
+`python -m training evaluate` writes the file; a row names the graphs that answered, each with the first digits of
+its weight files' SHA-256.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def read(folder: Path, manifest: Manifest) -> tuple[Record, ...]:
     path = folder / FILE_NAME
     if not path.is_file():
         return ()
-    digests = {graph.name: graph.sha256 for graph in manifest.graphs}
+    digests = {graph.name: tuple(weights.sha256 for weights in graph.weights) for graph in manifest.graphs}
     try:
         with path.open(newline="", encoding="utf-8") as file:
             return tuple(_current(csv.DictReader(file), digests))
@@ -54,11 +55,15 @@ def read(folder: Path, manifest: Manifest) -> tuple[Record, ...]:
         raise RecordsError(f"{FILE_NAME} holds what is no row of results: {_reason(error)}") from error
 
 
-def _current(rows: Iterable[dict[str, str]], digests: dict[str, str]) -> Iterable[Record]:
+def _current(rows: Iterable[dict[str, str]], digests: dict[str, tuple[str, ...]]) -> Iterable[Record]:
     for row in rows:
         graphs = [part.partition("@") for part in row["artefact"].split("+")]
-        if all(digest and digests.get(name, "").startswith(digest) for name, _, digest in graphs):
+        if all(_is_one_of(digests.get(name, ()), digest) for name, _, digest in graphs):
             yield Record.model_validate(row)
+
+
+def _is_one_of(digests: tuple[str, ...], start: str) -> bool:
+    return start != "" and any(digest.startswith(start) for digest in digests)
 
 
 def _reason(error: Exception) -> str:

@@ -1,8 +1,8 @@
 // The choices beside the pictures. Knows what can be chosen, not what comes of it.
 
 import { byId, element } from "./dom.js";
+import { datasetTitle, defenseTitle } from "./names.js";
 
-const DATASETS = { mnist: "MNIST digits", "fashion-mnist": "Fashion-MNIST" };
 const KNOWLEDGE = {
   classifier: "Oblivious: it does not know that a purifier stands in front. The paper’s setting.",
   pipeline: "Adaptive: it follows the gradient through the purifier too. The harder test.",
@@ -29,11 +29,11 @@ export class Controls {
 
   /** Offer what the service has, with the state's choice chosen. */
   fill({ datasets, methods }, state, defenses) {
-    const radios = Object.keys(datasets).map((name) => radio("dataset", name, DATASETS[name] ?? name));
+    const radios = Object.keys(datasets).map((name) => radio("dataset", name, datasetTitle(name)));
     byId("datasets").replaceChildren(...radios);
     document.querySelector(`[name=dataset][value="${state.dataset}"]`).checked = true;
     fillSelect(byId("method"), methods.map(({ name, title }) => [name, title]), state.method);
-    fillSelect(byId("defense"), defenses.map((name) => [name, name.replaceAll("_", " ")]), state.defense);
+    fillSelect(byId("defense"), defenses.map((name) => [name, defenseTitle(name)]), state.defense);
     const classes = datasets[state.dataset].class_names.map((name, label) => [label, name]);
     fillSelect(byId("lead"), [["", "anything else"], ...classes], state.lead ?? "");
     document.querySelector(`[name=target][value=${state.target}]`).checked = true;

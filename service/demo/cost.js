@@ -2,7 +2,8 @@
 
 import { askJson } from "./api.js";
 import { byId, duration, element, percent, say } from "./dom.js";
-import { accuracyAgainstTime, legend } from "./plot.js";
+import { defenseTitle } from "./names.js";
+import { accuracyAgainstTime, Figure, legend } from "./plot.js";
 
 const ATTACK = { attack: "fgsm", eps: 0.6, knowledge: "oblivious" };
 const UNDER = "FGSM, ε 0.6, oblivious";
@@ -10,11 +11,12 @@ const SERIES = [
   { name: "defended", label: "measured here" },
   { name: "paper", label: "the paper, on its hardware" },
 ];
-const LEAST_MS = 0.1;
+const LEAST_MS = 0.01;
 const MOST_MS = 100_000;
 
 export class Cost {
   #run = null;
+  #figure = new Figure(byId("cost-figure"));
 
   /** `choice()` gives {dataset, defenses, rows}: the rows are the recorded results. */
   constructor(choice, connection) {
@@ -39,7 +41,7 @@ export class Cost {
     const measured = [];
     try {
       for (const [number, defense] of defenses.entries()) {
-        byId("cost-status").textContent = `Timing ${defense}, ${number + 1} of ${defenses.length} …`;
+        byId("cost-status").textContent = `Timing ${defenseTitle(defense)}, ${number + 1} of ${defenses.length} …`;
         const query = { dataset, defense, batch: 1, repeats: 50 };
         const answer = await askJson("latency/benchmark", { method: "POST", query, signal: run.signal });
         measured.push(point(defense, answer, recorded(rows, dataset, defense)));
@@ -59,19 +61,19 @@ export class Cost {
 
   #draw(measured, paper, note = "") {
     const printed = paper.map((row) => ({
-      name: "paper", label: row.defense, ms: 1000 * row.seconds_per_image, y: row.robust_accuracy, low: null, high: null,
+      name: "paper", label: defenseTitle(row.defense), ms: 1000 * row.seconds_per_image, y: row.robust_accuracy, low: null, high: null,
     }));
     const points = [...measured.filter(({ y }) => y !== null), ...printed];
     const words = points.map(({ label, ms, y }) => `${label} ${duration(ms)}, ${percent(y)}`).join("; ");
-    const plot = accuracyAgainstTime(points, {
+    const axes = {
       title: `Accuracy under ${UNDER} against purification time: ${words || "nothing measured yet"}`,
-      xTitle: "purification of one picture, logarithmic",
+      xTitle: "time to purify one picture, logarithmic",
       least: LEAST_MS,
       most: MOST_MS,
-    });
-    const parts = [legend(SERIES), plot];
-    if (measured.length > 0) parts.push(table(measured, paper), element("p", { class: "hint" }, `Accuracy: recorded, under ${UNDER}.${paper.length > 0 ? ` The paper’s rows are ${note}.` : ""}`));
-    byId("cost-figure").replaceChildren(...parts);
+    };
+    const caption = `Accuracy: recorded, under ${UNDER}.${paper.length > 0 ? ` The paper’s rows: ${note}.` : ""}`;
+    const below = measured.length > 0 ? [table(measured, paper), element("p", { class: "hint" }, caption)] : [];
+    this.#figure.show((width) => [legend(SERIES), accuracyAgainstTime(points, { ...axes, width }), ...below]);
   }
 }
 
@@ -84,7 +86,7 @@ function point(defense, answer, row) {
   const stage = (name) => answer.rows.find((timing) => timing.stage === name)?.per_image_ms ?? null;
   return {
     name: "defended",
-    label: defense,
+    label: defenseTitle(defense),
     ms: stage("purify"),
     classify: stage("classify"),
     pipeline: stage("pipeline"),
@@ -102,7 +104,7 @@ function table(measured, paper) {
     element("tr", {}, element("th", { scope: "row" }, label),
       cell(ms, duration), cell(classify, duration), cell(pipeline, duration), cell(y, percent)));
   const printed = paper.map((row) =>
-    element("tr", { class: "paper" }, element("th", { scope: "row" }, `${row.defense} (paper)`),
+    element("tr", { class: "paper" }, element("th", { scope: "row" }, `${defenseTitle(row.defense)}, as printed`),
       cell(1000 * row.seconds_per_image, duration), cell(null), cell(null), cell(row.robust_accuracy, percent)));
   return element("div", { class: "scroll", role: "region", tabindex: 0, "aria-label": "Measured latencies" },
     element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows, ...printed)));

@@ -2,50 +2,74 @@
 
 import { drawn } from "./dom.js";
 
-const WIDTH = 640;
 const HEIGHT = 380;
 const LEFT = 52;
 const RIGHT = 18;
 const TOP = 16;
 const BOTTOM = 50;
 const SHARES = [0, 0.25, 0.5, 0.75, 1];
+const [NARROWEST, WIDEST] = [300, 860];
 
 const down = (share) => TOP + (1 - share) * (HEIGHT - TOP - BOTTOM);
-const across = (share) => LEFT + share * (WIDTH - LEFT - RIGHT);
+const across = (share, width) => LEFT + share * (width - LEFT - RIGHT);
+
+/** Fill a container with the nodes that `build(width)` returns, and again when its width changes. */
+export class Figure {
+  #container;
+  #build = null;
+  #width = 0;
+
+  constructor(container) {
+    this.#container = container;
+    new ResizeObserver(() => this.#fit()).observe(container);
+  }
+
+  show(build) {
+    this.#build = build;
+    this.#width = 0;
+    this.#fit();
+  }
+
+  #fit() {
+    const width = Math.min(WIDEST, Math.max(NARROWEST, this.#container.clientWidth));
+    if (this.#build === null || width === this.#width) return;
+    this.#width = width;
+    this.#container.replaceChildren(...this.#build(width));
+  }
+}
 
 /**
  * Lines of accuracy: `series` are {name, label, points: [{x, y, low, high}]}, x from 0 to `most`. `name` is the style.
  */
-export function accuracyLines(series, { most, ticks, title, xTitle }) {
-  const place = (x) => across(x / most);
-  const svg = frame(title, xTitle, ticks.map((x) => [place(x), String(x)]));
-  for (const { name, points } of series) {
+export function accuracyLines(series, { most, ticks, title, xTitle, width }) {
+  const place = (x) => across(x / most, width);
+  const svg = frame({ title, xTitle, width, ticks: ticks.map((x) => [place(x), String(x)]), empty: series.length === 0 });
+  series.forEach(({ name, points }, order) => {
     const group = drawn("g", { class: `series ${name}` });
-    const path = points.map(({ x, y }) => `${place(x)},${down(y)}`).join(" ");
+    // A little apart, so that whiskers at the same place can be told.
+    const left = (x) => place(x) + 4 * (order - (series.length - 1) / 2);
+    const path = points.map(({ x, y }) => `${left(x)},${down(y)}`).join(" ");
     group.append(drawn("polyline", { points: path, class: "line" }));
-    for (const { x, y, low, high } of points) {
-      if (low !== null) group.append(drawn("line", { x1: place(x), x2: place(x), y1: down(low), y2: down(high), class: "whisker" }));
-      group.append(marker(name, place(x), down(y)));
-    }
+    for (const { x, y, low, high } of points) group.append(whisker(left(x), low, high), marker(name, left(x), down(y)));
     svg.append(group);
-  }
+  });
   return svg;
 }
 
 /** Points of accuracy against milliseconds, on a logarithmic axis: {name, label, ms, y, low, high}. */
-export function accuracyAgainstTime(points, { title, xTitle, least, most }) {
+export function accuracyAgainstTime(points, { title, xTitle, least, most, width }) {
   const log = (ms) => Math.log10(ms / least) / Math.log10(most / least);
   const ticks = [];
-  for (let ms = least; ms <= most * 1.001; ms *= 10) {
-    ticks.push([across(log(ms)), ms >= 1000 ? `${ms / 1000} s` : `${Number(ms.toPrecision(1))} ms`]);
+  for (let ms = least; ms <= most * 1.001; ms *= width < 450 ? 100 : 10) {
+    ticks.push([across(log(ms), width), ms >= 1000 ? `${ms / 1000} s` : `${Number(ms.toPrecision(1))} ms`]);
   }
-  const svg = frame(title, xTitle, ticks);
+  const svg = frame({ title, xTitle, width, ticks, empty: points.length === 0 });
   for (const { name, label, ms, y, low, high } of points) {
     const group = drawn("g", { class: `series ${name}` });
-    const x = across(log(ms));
-    if (low !== null) group.append(drawn("line", { x1: x, x2: x, y1: down(low), y2: down(high), class: "whisker" }));
+    const x = across(log(ms), width);
+    if (low !== null) group.append(whisker(x, low, high));
     group.append(marker(name, x, down(y)));
-    const end = x > WIDTH * 0.7;
+    const end = x > width * 0.7;
     group.append(drawn("text", { x: end ? x - 10 : x + 10, y: down(y) + 4, class: "name", "text-anchor": end ? "end" : "start" }, label));
     svg.append(group);
   }
@@ -68,20 +92,23 @@ export function legend(series) {
   return list;
 }
 
-function frame(title, xTitle, ticks) {
-  const svg = drawn("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", class: "plot", "aria-label": title });
+function frame({ title, xTitle, width, ticks, empty }) {
+  const svg = drawn("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img", class: "plot", "aria-label": title });
   for (const share of SHARES) {
-    svg.append(drawn("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: down(share), y2: down(share), class: "grid" }));
+    svg.append(drawn("line", { x1: LEFT, x2: width - RIGHT, y1: down(share), y2: down(share), class: "grid" }));
     svg.append(drawn("text", { x: LEFT - 10, y: down(share) + 4, "text-anchor": "end" }, `${100 * share} %`));
   }
   for (const [x, text] of ticks) {
     svg.append(drawn("line", { x1: x, x2: x, y1: down(0), y2: down(0) + 5, class: "axis" }));
     svg.append(drawn("text", { x, y: down(0) + 20, "text-anchor": "middle" }, text));
   }
-  svg.append(drawn("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: down(0), y2: down(0), class: "axis" }));
-  svg.append(drawn("text", { x: across(0.5), y: HEIGHT - 6, "text-anchor": "middle", class: "title" }, xTitle));
+  svg.append(drawn("line", { x1: LEFT, x2: width - RIGHT, y1: down(0), y2: down(0), class: "axis" }));
+  svg.append(drawn("text", { x: across(0.5, width), y: HEIGHT - 6, "text-anchor": "middle", class: "title" }, xTitle));
+  if (empty) svg.append(drawn("text", { x: across(0.5, width), y: down(0.5) - 14, "text-anchor": "middle" }, "nothing computed yet"));
   return svg;
 }
+
+const whisker = (x, low, high) => drawn("line", { x1: x, x2: x, y1: down(low), y2: down(high), class: "whisker" });
 
 /** Shapes differ as well as colours. */
 function marker(name, x, y) {

@@ -1,11 +1,11 @@
 // The recorded results as a table; every number stands beside what its attacker knew.
 
 import { byId, element } from "./dom.js";
+import { attackTitle, defenseTitle } from "./names.js";
 
 const LIMIT_EPS = 0.5;
-const TITLES = { fgsm: "FGSM", pgd: "PGD", fgsm_least_likely: "FGSM, to the least likely class" };
 
-/** Show the rows of one data set, without a purifier beside with `defense`. */
+/** Show the rows of one data set: those without a purifier beside those with `defense`. */
 export function showRecords(rows, dataset, defense) {
   const mine = rows.filter((row) => row.dataset === dataset && ["none", defense].includes(row.defense));
   const table = byId("records-table");
@@ -14,8 +14,8 @@ export function showRecords(rows, dataset, defense) {
     byId("records-notes").textContent = "No results are recorded for the graphs that run here.";
     return;
   }
-  const groups = Map.groupBy ? Map.groupBy(mine, keyOf) : grouped(mine);
-  const head = ["Attack", "ε", "Attacker", "Images", "Without purifier", `With ${defense}`];
+  const groups = grouped(mine);
+  const head = ["Attack", "ε", "Attacker", "Images", "Without purifier", `With ${defenseTitle(defense)}`];
   const lines = [...groups.values()].sort(byAttack).map((group) => line(group, defense));
   table.replaceChildren(
     element("thead", {}, element("tr", {}, ...head.map((name) => element("th", { scope: "col" }, name)))),
@@ -44,7 +44,7 @@ function line(group, defense) {
   const beyond = row.norm === "linf" && row.eps >= LIMIT_EPS ? "*" : "";
   const of = (name) => group.find((candidate) => candidate.defense === name);
   return element("tr", { "data-knowledge": row.knowledge },
-    element("th", { scope: "row" }, TITLES[row.attack] ?? row.attack),
+    element("th", { scope: "row" }, attackTitle(row.attack)),
     element("td", {}, `${row.eps}${beyond}${row.norm === "linf" ? "" : ` ${row.norm}`}`),
     element("td", {}, element("span", { class: `tag ${row.knowledge}` }, row.knowledge.replace("_", " "))),
     element("td", {}, row.n.toLocaleString("en")),

@@ -3,7 +3,8 @@
 
 import { askJson, pause, Problem, Unreachable } from "./api.js";
 import { byId, duration, element, percent, say } from "./dom.js";
-import { accuracyLines, legend } from "./plot.js";
+import { datasetTitle, defenseTitle } from "./names.js";
+import { accuracyLines, Figure, legend } from "./plot.js";
 
 const STRENGTHS = { fgsm: [0.1, 0.2, 0.3, 0.4, 0.5], other: [0.05, 0.1, 0.15, 0.2, 0.3] };
 const STEPS = 10; // where a method walks: quick enough to wait for, and said beside the figure
@@ -16,6 +17,7 @@ const Z = 1.96;
 
 export class Sweep {
   #run = null;
+  #figure = new Figure(byId("sweep-figure"));
 
   /** `choice()` gives {dataset, method, defense, listing} as they stand. */
   constructor(choice, connection) {
@@ -46,7 +48,7 @@ export class Sweep {
     const strengths = STRENGTHS[method.name] ?? STRENGTHS.other;
     const tally = new Tally(strengths);
     const common = { dataset, defense, method: method.name, steps: method.steps ? STEPS : null };
-    const what = `${method.title}${method.steps ? ` with ${STEPS} steps` : ""}, ${dataset}, purifier ${defense}`;
+    const what = `${method.title}${method.steps ? ` with ${STEPS} steps` : ""}, ${datasetTitle(dataset)}, ${defenseTitle(defense)}`;
     this.#busy(true);
     const began = performance.now();
     try {
@@ -94,13 +96,13 @@ export class Sweep {
   #draw(series, strengths, what, images = 0) {
     const most = strengths.at(-1);
     const title = `Accuracy against eps: ${what}${series.length > 0 ? `. ${inWords(series)}` : ""}`;
-    const plot = accuracyLines(series, { most, ticks: [0, ...strengths], title, xTitle: "ε, the largest change of a pixel" });
-    const parts = [legend(SERIES), plot];
+    const axes = { most, ticks: [0, ...strengths], title, xTitle: "ε, the largest change of a pixel" };
+    const below = [];
     if (images > 0) {
       const caption = `${what}; ${images} test images, whiskers: 95 % intervals.`;
-      parts.push(element("p", { class: "hint" }, caption), table(series, strengths));
+      below.push(element("p", { class: "hint" }, caption), table(series, strengths));
     }
-    byId("sweep-figure").replaceChildren(...parts);
+    this.#figure.show((width) => [legend(SERIES), accuracyLines(series, { ...axes, width }), ...below]);
   }
 }
 
