@@ -62,11 +62,11 @@ async function problemOf(response) {
   return new Problem(response.status, sentence(detail ?? `The answer was ${response.status} ${response.statusText}.`), retryAfter);
 }
 
-/** Text as a sentence: a capital, and a full stop. */
+/** Text as a sentence: a capital, unless it begins with a parameter's name, and a full stop. */
 export function sentence(text) {
   const trimmed = text.trim();
   const ended = /[.!?…]$/.test(trimmed) ? trimmed : `${trimmed}.`;
-  return ended[0].toUpperCase() + ended.slice(1);
+  return /^[a-z]+\b(?![_=-])/.test(ended) ? ended[0].toUpperCase() + ended.slice(1) : ended;
 }
 
 /** Base64 to bytes, and back. */

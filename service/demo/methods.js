@@ -1,11 +1,12 @@
 // The attacks that the service knows, and how to speak of them.
 
-import { askJson } from "./api.js";
+import { askJson, sentence } from "./api.js";
+import { attackTitle } from "./names.js";
 
-const TITLES = {
-  fgsm: ["FGSM", "one full step along the gradient’s sign"],
-  bim: ["BIM", "small steps along the gradient’s sign"],
-  pgd: ["PGD", "many small steps along the gradient, from a random start, never leaving the ε-ball"],
+const HINTS = {
+  fgsm: "One full step, every pixel by ε, along the gradient’s sign.",
+  bim: "Small steps along the gradient’s sign.",
+  pgd: "Many small steps along the gradient, from a random start, no pixel ever further than ε.",
 };
 const FALLBACK = ["fgsm", "pgd"];
 
@@ -26,7 +27,6 @@ export async function readMethods() {
 }
 
 function described({ name, title, summary, norm, parameters }) {
-  const [known, hint] = TITLES[name] ?? [name, ""];
   const list = Array.isArray(parameters)
     ? parameters
     : Object.entries(parameters ?? {}).map(([key, value]) => ({ name: key, ...value }));
@@ -34,8 +34,8 @@ function described({ name, title, summary, norm, parameters }) {
   const norms = [norm ?? "linf"].flat();
   return {
     name,
-    title: title ?? known,
-    hint: hint || (summary ?? ""),
+    title: title ?? attackTitle(name),
+    hint: HINTS[name] ?? (summary ? sentence(summary) : ""),
     // Only budgets in L-inf go on the slider, whose range means pixels.
     eps: norms.includes("linf") ? find("eps") : null,
     steps: find("steps"),

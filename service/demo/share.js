@@ -31,14 +31,16 @@ export function install({ curl, link }) {
 }
 
 async function copy(text, done) {
+  const fallback = byId("to-copy");
+  fallback.hidden = true;
   try {
     await navigator.clipboard.writeText(text);
     byId("copied").textContent = done;
   } catch {
-    // No clipboard without https, but on this very machine.
-    byId("raw").open = true;
-    byId("curl").textContent = text;
-    getSelection().selectAllChildren(byId("curl"));
+    // Browsers give their clipboard to https and to this very machine alone.
+    fallback.textContent = text;
+    fallback.hidden = false;
+    getSelection().selectAllChildren(fallback);
     byId("copied").textContent = "The browser keeps its clipboard to itself; the text is selected below.";
   }
 }

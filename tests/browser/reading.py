@@ -1,0 +1,66 @@
+"""What a visitor sees on the page, as values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playwright.sync_api import Page, expect
+
+ROLES = ("clean", "adversarial", "purified")
+_GREYS = """canvas => Array.from(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data)
+    .filter((_, i) => i % 4 === 0)"""
+
+
+def answers(page: Page) -> dict[str, str]:
+    """The class that each picture is read as."""
+    return {role: page.locator(f"[data-role={role}] .answer").evaluate("node => node.lastChild.data") for role in ROLES}
+
+
+def marks(page: Page) -> dict[str, str]:
+    """Right, wrong or rescued, for each picture."""
+    return {role: page.locator(f"[data-role={role}] .mark").inner_text() for role in ROLES}
+
+
+def bars(page: Page, role: str) -> list[float]:
+    """The ten probabilities of a picture, in per cent as printed."""
+    return [float(text) for text in page.locator(f"[data-role={role}] .bars .value").all_inner_texts()]
+
+
+def greys(page: Page, role: str) -> list[int]:
+    """The 784 greys of a picture."""
+    values: list[int] = page.locator(f"[data-role={role}] canvas").evaluate(_GREYS)
+    return values
+
+
+def choose_sample(page: Page, index: int) -> None:
+    """Click a test image."""
+    page.locator(f"label:has([name=sample][value='{index}'])").click()
+
+
+def slide(page: Page, name: str, *values: float) -> None:
+    """Drag a slider through values, faster than anything can answer."""
+    page.locator(f"#{name}").evaluate(
+        """(slider, values) => values.forEach(value => {
+            slider.value = value;
+            slider.dispatchEvent(new Event("input", { bubbles: true }));
+        })""",
+        list(values),
+    )
+
+
+def settled(page: Page) -> None:
+    """Wait until what is shown belongs to what is chosen."""
+    expect(page.locator("#pictures")).to_have_attribute("aria-busy", "false")
+
+
+def allowed(page: Page) -> str:
+    """The eps that the shown answer was computed with."""
+    text: str = page.locator(".sizes dd").nth(2).inner_text()
+    return text
+
+
+def count_attacks(page: Page) -> list[Any]:
+    """A list that grows with each request to /attack from now on."""
+    requests: list[Any] = []
+    page.on("request", lambda request: requests.append(request.url) if "/attack?" in request.url else None)
+    return requests

@@ -1,0 +1,95 @@
+"""Below the pictures: accuracy against eps, latency, and the recorded results."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Visiting
+from tests.browser.running import Service
+
+LIMITS = "Do not rely on it where an attacker can learn what you run."
+
+
+def compute(page: Page, images: int) -> None:
+    page.select_option("#sweep-n", str(images))
+    page.click("#sweep-start")
+    expect(page.locator("#sweep-progress")).to_be_visible()
+
+
+def numbers(page: Page) -> list[list[float]]:
+    """The strip's table: eps, then the three accuracies in per cent."""
+    page.locator("#sweep-figure summary").click()
+    rows = page.locator("#sweep-figure tbody tr").all()
+    return [[float(text.removesuffix(" %")) for text in row.locator("th, td").all_inner_texts()] for row in rows]
+
+
+def test_the_strip_counts_what_the_service_answers(tiny: Service, visit: Visiting) -> None:
+    page = visit(tiny).open("#method=fgsm")
+    compute(page, 12)
+    expect(page.locator("#sweep-start")).to_be_visible()
+    expect(page.locator("#sweep-status")).to_contain_text("12 test images in")
+    rows = numbers(page)
+    assert [row[0] for row in rows] == [0, 0.1, 0.2, 0.3, 0.4, 0.5]
+    samples = tiny.ask("samples?dataset=mnist")["datasets"]["mnist"]["samples"][:12]
+    for eps, *shares in rows[1:3]:
+        right = [0, 0, 0]
+        for sample in samples:
+            query = f"sample={sample['index']}&label={sample['label']}&method=fgsm&eps={eps}"
+            oblivious = tiny.ask(f"attack?{query}", data=b"")
+            adaptive = tiny.ask(f"attack?{query}&target=pipeline", data=b"")
+            right[0] += oblivious["adversarial"]["label"] == sample["label"]
+            right[1] += oblivious["purified"]["label"] == sample["label"]
+            right[2] += adaptive["purified"]["label"] == sample["label"]
+        assert shares == [round(100 * count / 12) for count in right]
+    assert rows[0][1:] == [100, 100, 100]
+    assert page.locator("#sweep-figure .series .line").count() == 6  # three in the legend
+    legend = page.locator("#sweep-figure .legend").inner_text().split("\n")
+    assert legend == [
+        "without purifier (oblivious)",
+        "with purifier (oblivious)",
+        "with purifier (adaptive)",
+    ]
+
+
+def test_the_strip_can_be_cancelled(shipped: Service, visit: Visiting) -> None:
+    page = visit(shipped).open("#method=pgd&steps=2")
+    compute(page, 48)
+    expect(page.locator("#sweep-status")).to_contain_text("to go")
+    page.click("#sweep-cancel")
+    expect(page.locator("#sweep-status")).to_contain_text("Cancelled after")
+    expect(page.locator("#sweep-start")).to_be_visible()
+    expect(page.locator("#sweep-progress")).to_be_hidden()
+
+
+def test_table_3_is_measured_for_every_purifier_and_drawn(shipped: Service, visit: Visiting) -> None:
+    page = visit(shipped).open("#method=fgsm")
+    page.click("#cost-start")
+    expect(page.locator("#cost-status")).to_contain_text("50 timed calls")
+    defenses = [name for name in shipped.ask("models")["datasets"]["mnist"]["defenses"] if name != "none"]
+    rows = [row.inner_text().split("\t") for row in page.locator("#cost-figure tbody tr").all()]
+    assert len(rows) == len(defenses) + 3
+    assert rows[0][0] == "our auto-encoder"
+    assert all(cell.endswith(("ms", " s", "%")) for cell in rows[0][1:])
+    printed = {row[0]: (row[1], row[4]) for row in rows[-3:]}
+    assert printed["Defense-GAN, as printed"] == ("14.8 s", "85.3 %")
+    assert page.locator("#cost-figure .plot .series.paper").count() == 3
+    assert page.locator("#cost-figure .plot .series.defended").count() == sum(row[4] != "–" for row in rows[:-3])
+    assert "FGSM, ε 0.6, oblivious" in page.locator("#cost-figure").inner_text()
+
+
+def test_every_recorded_number_stands_beside_its_attackers_knowledge(shipped: Service, visit: Visiting) -> None:
+    page = visit(shipped).open("#method=fgsm")
+    recorded = [row for row in shipped.ask("results?dataset=mnist")["rows"] if row["defense"] == "autoencoder"]
+    lines = [row.inner_text().split("\t") for row in page.locator("#records-table tbody tr").all()]
+    shown = {(line[1].rstrip("*"), line[2], line[5]) for line in lines}
+    for row in recorded:
+        accuracy, low, high = (f"{100 * row[name]:.1f}" for name in ("robust_accuracy", "ci_low", "ci_high"))
+        assert (f"{row['eps']:g}", row["knowledge"], f"{accuracy} % [{low}, {high}]") in shown
+    assert {line[2] for line in lines} >= {"oblivious", "adaptive"}
+    assert LIMITS in page.locator("#records").inner_text()
+    assert "beyond the information limit" in page.locator("#records-notes").inner_text()
+
+
+def test_without_recorded_results_it_says_so(tiny: Service, visit: Visiting) -> None:
+    page = visit(tiny).open("#method=fgsm")
+    expect(page.locator("#records-notes")).to_have_text("No results are recorded for the graphs that run here.")
