@@ -87,6 +87,15 @@ def test_a_body_is_attacked_as_the_sample_that_it_shows(client: TestClient) -> N
     assert without_timings({**body, "true_label": 3}) == without_timings(sample)
 
 
+def test_each_picture_has_its_ten_probabilities(client: TestClient) -> None:
+    answer = attack(client, eps=0.2)
+    for role in ("clean", "adversarial", "purified"):
+        probabilities = answer[role]["probabilities"]
+        assert len(probabilities) == 10
+        assert sum(probabilities) == pytest.approx(1)
+        assert probabilities[answer[role]["label"]] == max(probabilities) == answer[role]["confidence"]
+
+
 def test_a_form_is_attacked_too(client: TestClient) -> None:
     response = client.post("/attack?steps=3", files={"file": ("three.png", digit(), "image/png")})
     assert response.json()["clean"]["label"] == 3
