@@ -30,6 +30,9 @@ const attack = new Latest(async (signal) => {
   const body = own === null ? {} : { body: bytesOf(own), headers: { "Content-Type": "image/png" } };
   const names = known.datasets[state.dataset].class_names;
   const began = performance.now();
+  const patience = setInterval(() => {
+    byId("working").textContent = `Computing for ${Math.round((performance.now() - began) / 1000)} s …`;
+  }, 1000);
   try {
     const found = await askJson("attack", { method: "POST", query: attackQuery(state, method()), signal, ...body });
     await show(found, names, performance.now() - began, signal);
@@ -40,6 +43,9 @@ const attack = new Latest(async (signal) => {
     if (error.name === "AbortError") throw error;
     say(byId("stage-error"), error);
     connection.suspect(error);
+  } finally {
+    clearInterval(patience);
+    byId("working").textContent = "";
   }
   byId("pictures").setAttribute("aria-busy", "false");
 });
@@ -67,6 +73,7 @@ const controls = new Controls({
   },
   onChange: (change, isSlider) => {
     state = { ...state, ...change };
+    if (change.method) state.steps = method().steps?.default ?? state.steps;
     controls.describe(state, method());
     if (change.defense) showRecords(known.rows, state.dataset, state.defense);
     if (isSlider) attack.wish();

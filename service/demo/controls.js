@@ -4,10 +4,12 @@ import { byId, element } from "./dom.js";
 import { datasetTitle, defenseTitle } from "./names.js";
 
 const KNOWLEDGE = {
-  classifier: "Oblivious: it does not know that a purifier stands in front. The paper’s setting.",
-  pipeline: "Adaptive: it follows the gradient through the purifier too. The harder test.",
+  oblivious: "Oblivious: it does not know that a purifier stands in front. The paper’s setting.",
+  adaptive: "Adaptive: it follows the gradient through the purifier too. The harder test.",
+  black_box: "Black box: it asks the pair for answers, and sees neither.",
 };
 const LIMIT_EPS = 0.5;
+const MOST_STEPS = 100;
 
 export class Controls {
   /** `onDataset(name)`; `onChange(changes, isSlider)` with the changed part of the state. */
@@ -41,14 +43,16 @@ export class Controls {
 
   /** Show the values of the state, and what they mean. */
   describe(state, method) {
+    byId("steps").max = Math.min(MOST_STEPS, method.steps?.maximum ?? MOST_STEPS);
     byId("eps").value = state.eps;
     byId("steps").value = state.steps;
     byId("eps-value").textContent = state.eps.toFixed(2);
     byId("steps-value").textContent = state.steps;
     byId("eps-field").hidden = !method.eps;
     byId("steps-field").hidden = !method.steps;
+    byId("lead").disabled = !method.targeted;
     byId("method-hint").textContent = method.hint;
-    byId("knowledge-hint").textContent = KNOWLEDGE[state.target];
+    byId("knowledge-hint").textContent = KNOWLEDGE[method.knowledge[state.target]] ?? method.knowledge[state.target];
     byId("eps-hint").textContent =
       state.eps >= LIMIT_EPS
         ? "Beyond the information limit: from 0.5 on any picture can be made plain grey."

@@ -1,47 +1,55 @@
 // The attacks that the service knows, and how to speak of them.
 
-import { askJson, sentence } from "./api.js";
+import { askJson } from "./api.js";
 import { attackTitle } from "./names.js";
 
 const HINTS = {
   fgsm: "One full step, every pixel by ε, along the gradient’s sign.",
-  bim: "Small steps along the gradient’s sign.",
   pgd: "Many small steps along the gradient, from a random start, no pixel ever further than ε.",
 };
+const AIMS = {
+  budget: "Looks for the worst picture within its budget",
+  distance: "Looks for the nearest picture that fools",
+};
+const ACCESS = {
+  gradients: "sees the network’s gradients.",
+  scores: "sees the network’s probabilities alone.",
+  decisions: "sees the network’s answers alone.",
+};
 const FALLBACK = ["fgsm", "pgd"];
+const EPS = { name: "eps", maximum: 1, default: 0.15 };
+const STEPS = { name: "steps", maximum: 100, default: 40 };
 
 /**
- * The methods: name, title, hint, and the limits of `eps` and `steps`, null where a method has no such parameter.
- * Read from GET /attacks where the service has it, else from the API's description.
+ * The methods: name, title, hint, whether one can be led to a class, its knowledge by target, and the parameters `eps`
+ * and `steps`, null where a method has none. From GET /attacks, or from the API's description where there is no such list.
  */
 export async function readMethods() {
-  const api = await askJson("openapi.json");
-  if (api.paths["/attacks"]) {
-    const listing = await askJson("attacks");
-    const entries = listing.attacks ?? listing.methods ?? [];
-    if (entries.length > 0) return entries.map(described);
-  }
-  const method = api.paths["/attack"]?.post?.parameters?.find((parameter) => parameter.name === "method");
-  const names = method?.schema?.enum ?? FALLBACK;
-  return names.map((name) => described({ name, parameters: builtIn(name) }));
+  const { paths } = await askJson("openapi.json");
+  if (paths["/attacks"]) return (await askJson("attacks")).methods.map(described);
+  const method = paths["/attack"]?.post?.parameters?.find(({ name }) => name === "method");
+  return (method?.schema?.enum ?? FALLBACK).map((name) => ({
+    name,
+    title: attackTitle(name),
+    hint: HINTS[name] ?? "",
+    targeted: true,
+    knowledge: { classifier: "oblivious", pipeline: "adaptive" },
+    eps: EPS,
+    steps: name === "fgsm" ? null : STEPS,
+  }));
 }
 
-function described({ name, title, summary, norm, parameters }) {
-  const list = Array.isArray(parameters)
-    ? parameters
-    : Object.entries(parameters ?? {}).map(([key, value]) => ({ name: key, ...value }));
-  const find = (wanted) => list.find((parameter) => parameter.name === wanted) ?? null;
-  const norms = [norm ?? "linf"].flat();
+function described({ method, title, aim, access, targeted, knowledge, norms, parameters }) {
+  const [norm] = norms;
+  const find = (wanted) => parameters[norm].find(({ name }) => name === wanted) ?? null;
   return {
-    name,
-    title: title ?? attackTitle(name),
-    hint: HINTS[name] ?? (summary ? sentence(summary) : ""),
-    // Only budgets in L-inf go on the slider, whose range means pixels.
-    eps: norms.includes("linf") ? find("eps") : null,
+    name: method,
+    title: attackTitle(method, title),
+    hint: HINTS[method] ?? `${AIMS[aim] ?? aim}; ${ACCESS[access] ?? access}`,
+    targeted,
+    knowledge,
+    // The slider means the change of a pixel; a budget in another norm keeps the method's own default.
+    eps: norm === "linf" ? find("eps") : null,
     steps: find("steps"),
   };
-}
-
-function builtIn(name) {
-  return name === "fgsm" ? [{ name: "eps" }] : [{ name: "eps" }, { name: "steps" }];
 }

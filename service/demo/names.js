@@ -8,11 +8,25 @@ const DEFENSES = {
   defense_vae: "Defense-VAE",
   puvae: "PuVAE",
 };
-const ATTACKS = { fgsm: "FGSM", bim: "BIM", pgd: "PGD", fgsm_least_likely: "FGSM, to the least likely class" };
+const ATTACKS = {
+  bim: "BIM",
+  cw: "C&W",
+  ddn: "DDN",
+  fgsm: "FGSM",
+  fgsm_least_likely: "FGSM, to the least likely class",
+  jsma: "JSMA",
+  pgd: "PGD",
+};
 const DATASETS = { mnist: "MNIST digits", "fashion-mnist": "Fashion-MNIST" };
 
 const title = (titles) => (name) => titles[name] ?? name.replaceAll("_", " ");
 
 export const defenseTitle = title(DEFENSES);
-export const attackTitle = title(ATTACKS);
+/** The usual short name of an attack, with its long one where that is given and another. */
+export function attackTitle(name, long = null) {
+  const short = ATTACKS[name] ?? null;
+  if (long === null) return short ?? name.replaceAll("_", " ");
+  return short === null ? long : `${short}: ${long}`;
+}
+
 export const datasetTitle = title(DATASETS);

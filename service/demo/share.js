@@ -11,7 +11,7 @@ export function attackQuery(state, method) {
     eps: method.eps ? state.eps : null,
     steps: method.steps ? state.steps : null,
     target: state.target,
-    target_label: state.lead,
+    target_label: method.targeted ? state.lead : null,
     defense: state.defense,
     sample: state.source === "samples" ? state.sample : null,
   };

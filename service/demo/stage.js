@@ -84,9 +84,10 @@ function change(clean, adversarial, answer) {
   figure.querySelector(".sizes").replaceChildren(
     ...term("largest", linf.toFixed(3)),
     ...term("length (L2)", l2.toFixed(2)),
-    ...term("allowed", `${answer.parameters.eps}`),
-    ...term("attacker", answer.knowledge),
+    ...term("allowed", String(answer.parameters.eps ?? "any")),
+    ...term("attacker", answer.knowledge.replace("_", " ")),
   );
+  byId("budget").hidden = answer.parameters.norm !== "linf" || answer.parameters.eps === undefined;
 }
 
 const term = (name, value) => [element("dt", {}, name), element("dd", {}, value)];

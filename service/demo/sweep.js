@@ -40,14 +40,18 @@ export class Sweep {
   }
 
   async #start() {
-    const run = new AbortController();
-    this.#run = run;
     const { dataset, method, defense, listing } = this.choice();
     say(byId("sweep-error"), null);
+    if (!method.eps) {
+      say(byId("sweep-error"), new Error(`${method.title} has no ε to vary. Choose another method above: PGD, say.`));
+      return;
+    }
     const samples = listing.samples.slice(0, Number(byId("sweep-n").value));
     const strengths = STRENGTHS[method.name] ?? STRENGTHS.other;
     const tally = new Tally(strengths);
     const common = { dataset, defense, method: method.name, steps: method.steps ? STEPS : null };
+    const run = new AbortController();
+    this.#run = run;
     const what = `${method.title}${method.steps ? ` with ${STEPS} steps` : ""}, ${datasetTitle(dataset)}, ${defenseTitle(defense)}`;
     this.#busy(true);
     const began = performance.now();

@@ -135,9 +135,8 @@ def test_by_keyboard_alone(shipped: Service, visit: Visiting) -> None:
 def test_a_refusal_is_told_in_the_services_words_where_it_occurs(shipped: Service, visit: Visiting) -> None:
     page = visit(shipped, allowing=("422",)).open("#method=fgsm&sample=7")
     page.select_option("#lead", "7")
-    expect(page.locator("#stage-error")).to_contain_text(
-        "Target_label is 7, which is what the classifier answers already"
-    )
+    words = "target_label is 7, which is what the classifier answers already; allowed: another class."
+    expect(page.locator("#stage-error")).to_have_text(words)
     page.select_option("#lead", "")
     expect(page.locator("#stage-error")).to_be_hidden()
     settled(page)
