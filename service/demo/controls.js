@@ -43,7 +43,8 @@ export class Controls {
 
   /** Show the values of the state, and what they mean. */
   describe(state, method) {
-    byId("steps").max = Math.min(MOST_STEPS, method.steps?.maximum ?? MOST_STEPS);
+    const { maximum = MOST_STEPS, default: usual = 1 } = method.steps ?? {};
+    byId("steps").max = Math.min(maximum, Math.max(MOST_STEPS, usual));
     byId("eps").value = state.eps;
     byId("steps").value = state.steps;
     byId("eps-value").textContent = state.eps.toFixed(2);

@@ -14,7 +14,7 @@ export const DEFAULTS = Object.freeze({
   defense: "autoencoder",
 });
 
-const NUMBERS = { sample: [0, 1e6], eps: [0, 1], steps: [1, 200], lead: [0, 9] };
+const NUMBERS = { sample: [0, 1e6], eps: [0, 1], steps: [1, 1000], lead: [0, 9] };
 const CHOICES = { source: ["samples", "draw", "upload"], target: ["classifier", "pipeline"] };
 const NAME = /^[a-z0-9_-]{1,40}$/;
 const PNG = /^iVBORw0KGgo[A-Za-z0-9+/]{20,6000}={0,2}$/;

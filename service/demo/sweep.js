@@ -53,6 +53,9 @@ export class Sweep {
     const run = new AbortController();
     this.#run = run;
     const what = `${method.title}${method.steps ? ` with ${STEPS} steps` : ""}, ${datasetTitle(dataset)}, ${defenseTitle(defense)}`;
+    const strength = method.steps
+      ? "More steps, and more attacks, would leave less; the recorded rows below took more."
+      : "One step is a weak attack: who knows the purifier does better with PGD.";
     this.#busy(true);
     const began = performance.now();
     try {
@@ -65,7 +68,7 @@ export class Sweep {
           }
         }
         tally.finish();
-        this.#draw(tally.series(), strengths, what, tally.images);
+        this.#draw(tally.series(), strengths, what, { images: tally.images, strength });
       }
       byId("sweep-status").textContent = `${what}: ${tally.images} test images in ${duration(performance.now() - began)}.`;
     } catch (error) {
@@ -97,13 +100,13 @@ export class Sweep {
     }
   }
 
-  #draw(series, strengths, what, images = 0) {
+  #draw(series, strengths, what, { images = 0, strength = "" } = {}) {
     const most = strengths.at(-1);
     const title = `Accuracy against eps: ${what}${series.length > 0 ? `. ${inWords(series)}` : ""}`;
     const axes = { most, ticks: [0, ...strengths], title, xTitle: "ε, the largest change of a pixel" };
     const below = [];
     if (images > 0) {
-      const caption = `${what}; ${images} test images, whiskers: 95 % intervals.`;
+      const caption = `${what}; ${images} test images, whiskers: 95 % intervals. ${strength}`;
       below.push(element("p", { class: "hint" }, caption), table(series, strengths));
     }
     this.#figure.show((width) => [legend(SERIES), accuracyLines(series, { ...axes, width }), ...below]);
