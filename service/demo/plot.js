@@ -9,6 +9,7 @@ const TOP = 16;
 const BOTTOM = 50;
 const SHARES = [0, 0.25, 0.5, 0.75, 1];
 const [NARROWEST, WIDEST] = [300, 860];
+const ROOM = 130; // for half of a name
 
 const down = (share) => TOP + (1 - share) * (HEIGHT - TOP - BOTTOM);
 const across = (share, width) => LEFT + share * (width - LEFT - RIGHT);
@@ -69,8 +70,10 @@ export function accuracyAgainstTime(points, { title, xTitle, least, most, width 
     const x = across(log(ms), width);
     if (low !== null) group.append(whisker(x, low, high));
     group.append(marker(name, x, down(y)));
-    const end = x > width * 0.7;
-    group.append(drawn("text", { x: end ? x - 10 : x + 10, y: down(y) + 4, class: "name", "text-anchor": end ? "end" : "start" }, label));
+    // Measured names above their points and printed ones below, since both may lie close together.
+    const anchor = x < ROOM ? "start" : x > width - ROOM ? "end" : "middle";
+    const below = name === "paper" && anchor !== "end";
+    group.append(drawn("text", { x, y: down(y) + (below ? 20 : -11), class: "name", "text-anchor": anchor }, label));
     svg.append(group);
   }
   return svg;
