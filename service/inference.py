@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+
+# The official builds of 1.29 and later report to their maker, and leave an identifier in the user's home, unless told
+# not to before they are imported. Who wants that sets it to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
 from service.errors import DeviceError

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -92,3 +94,19 @@ def test_cuda_does_not_tune_anew_for_each_batch_size(models_dir: Path, monkeypat
     Runtime("auto", 1).open(classifier_file(models_dir))
     options = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
     assert asked == [("CUDAExecutionProvider", options), "CPUExecutionProvider"]
+
+
+def test_the_engine_does_not_report_to_its_maker(tmp_path: Path, models_dir: Path) -> None:
+    ignored = {"CI", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS", "XDG_CACHE_HOME"}
+    environment = {name: value for name, value in os.environ.items() if name not in ignored}
+    program = (
+        "import sys; from pathlib import Path; from service.inference import Runtime; "
+        "Runtime('cpu', 1).open(Path(sys.argv[1]))"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program, classifier_file(models_dir)],
+        check=True,
+        env={**environment, "HOME": str(tmp_path)},
+        cwd=Path(__file__).parents[2],
+    )
+    assert not list(tmp_path.iterdir())  # where it reports, it keeps an identifier and a queue of events here
