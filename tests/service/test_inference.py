@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -110,3 +111,24 @@ def test_the_engine_does_not_report_to_its_maker(tmp_path: Path, models_dir: Pat
         cwd=Path(__file__).parents[2],
     )
     assert not list(tmp_path.iterdir())  # where it reports, it keeps an identifier and a queue of events here
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="only glibc keeps freed memory")
+def test_memory_freed_while_a_graph_is_opened_goes_back_to_the_system(models_dir: Path) -> None:
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype = ctypes.c_void_p
+    libc.free.argtypes = [ctypes.c_void_p]
+    blocks = [libc.malloc(100_000) for _ in range(1000)]
+    for block in blocks:
+        ctypes.memset(block, 1, 100_000)
+    for block in blocks[:-1]:  # the last one stays, and keeps the heap from shrinking by itself
+        libc.free(block)
+    held = _resident_bytes()
+    Runtime("cpu", 1).open(classifier_file(models_dir))
+    assert held - _resident_bytes() > 80_000_000
+    libc.free(blocks[-1])
+
+
+def _resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
