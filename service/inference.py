@@ -28,6 +28,10 @@ _INSTALL_HINT = (
     "install it with `make serve DEVICE=cuda` (or `pip install 'adversarial-purifier[cuda]'` in an environment "
     "without the CPU package onnxruntime) on a machine with an NVIDIA driver for CUDA 13"
 )
+_DRIVER_HINT = (
+    "this ONNX Runtime can use CUDA, so look for the driver: NVIDIA's for CUDA 13, and in a container NVIDIA's "
+    "container toolkit with `--gpus all`"
+)
 
 
 class Session:
@@ -71,7 +75,7 @@ class Runtime:
         providers = [(_CUDA, _CUDA_OPTIONS), _CPU] if self._use_cuda else [_CPU]
         session = Session(ort.InferenceSession(path, self._options(), providers=providers))
         if self.asked == "cuda" and session.provider != _CUDA:
-            raise DeviceError(f"device 'cuda' was asked for, but {path.name} got {session.provider}; {_INSTALL_HINT}")
+            raise DeviceError(f"device 'cuda' was asked for, but {path.name} got {session.provider}; {_DRIVER_HINT}")
         _return_freed_memory()
         return session
 

@@ -51,7 +51,7 @@ def test_a_silent_fallback_to_the_cpu_fails_where_cuda_was_asked_for(
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider"])
     monkeypatch.setattr(ort, "preload_dlls", lambda: None, raising=False)
     monkeypatch.setattr(ort, "InferenceSession", falls_back)
-    with pytest.raises(DeviceError, match=r"mnist-classifier.onnx got CPUExecutionProvider"):
+    with pytest.raises(DeviceError, match=r"mnist-classifier.onnx got CPUExecutionProvider; .*driver.*--gpus all"):
         Runtime("cuda").open(classifier_file(models_dir))
     assert Runtime("auto").open(classifier_file(models_dir)).provider == "CPUExecutionProvider"
 
