@@ -6,10 +6,8 @@ Knows no HTTP. Arrays are NumPy float32; images are (N, 1, 28, 28) in [0, 1].
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -17,16 +15,14 @@ import numpy as np
 from service import manifest as manifests
 from service.attacks import WhiteBox
 from service.errors import ManifestError, ParameterError, shortened
-from service.images import SIZE
 from service.inference import DeviceChoice, Runtime, Session
+from service.samples import SampleSet, read_samples
+from service.sessions import Sessions
 
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 NO_DEFENSE = "none"
 DEFAULT_DEFENSE = "autoencoder"
-# What requests bring: one image, one beside its purified self, the three stages of an attack, and these with theirs.
-_WARM_BATCHES = (1, 2, 3, 6)
-_CLASSES = 10
 # What every data set must have, so that nothing is found missing in a request.
 _REQUIRED: tuple[tuple[manifests.Kind, str], ...] = (
     ("classifier", NO_DEFENSE),
@@ -95,28 +91,6 @@ class GradientModel:
         return {"noise": np.broadcast_to(self._noise, (len(images), *self._noise.shape[1:])).copy()}
 
 
-@dataclass(frozen=True)
-class SampleSet:
-    """Test images shipped for demonstration: images uint8 (N, 28, 28), labels int64 (N,), and their origin."""
-
-    entry: manifests.Samples
-    images: np.ndarray[Any, np.dtype[np.uint8]]
-    labels: IntArray
-
-    def checked(self, index: int) -> int:
-        """The index, where there is such a sample.
-
-        Raises:
-            ParameterError: there is none.
-        """
-        if not 0 <= index < len(self.labels):
-            allowed = f"0 to {len(self.labels) - 1}"
-            raise ParameterError(
-                f"sample {shortened(index)} of {self.entry.dataset} does not exist; allowed: {allowed}"
-            )
-        return index
-
-
 class Catalog:
     """The models of a folder, on one device. `load` verifies and warms them.
 
@@ -129,8 +103,7 @@ class Catalog:
         self.folder = folder
         self.manifest = manifest
         self.runtime = runtime
-        self._sessions: dict[str, Session] = {}
-        self._opening = Lock()
+        self._sessions = Sessions(folder, runtime)
 
     @classmethod
     def load(cls, folder: Path, device: DeviceChoice = "auto", threads: int | None = None) -> Catalog:
@@ -173,8 +146,7 @@ class Catalog:
 
     def provider(self, graph: manifests.Graph) -> str | None:
         """The execution provider that a graph runs on; None while it is not loaded."""
-        session = self._sessions.get(graph.name)
-        return session.provider if session else None
+        return self._sessions.provider(graph)
 
     def classifier(self, dataset: str) -> Classifier:
         """The classifier of a data set.
@@ -183,7 +155,7 @@ class Catalog:
             ParameterError: the data set is unknown.
         """
         graph = self.manifest.graph(self._known(dataset), "classifier")
-        return Classifier(graph, self._session(graph))
+        return Classifier(graph, self._sessions.of(graph))
 
     def purifier(self, dataset: str, defense: str) -> Purifier | None:
         """The purifier that a defense names; None for 'none'.
@@ -197,12 +169,12 @@ class Catalog:
         if defense == NO_DEFENSE:
             return None
         graph = self.manifest.graph(dataset, "purifier", defense)
-        return Purifier(graph, self._session(graph))
+        return Purifier(graph, self._sessions.of(graph))
 
     def pipeline(self, dataset: str, defense: str) -> tuple[manifests.Graph, Session]:
         """The fused graph of purifier and classifier: (images, noise) to logits."""
         graph = self.manifest.graph(self._known(dataset), "pipeline", defense)
-        return graph, self._session(graph)
+        return graph, self._sessions.of(graph)
 
     def white_box(self, dataset: str, defense: str = NO_DEFENSE, seed: int | None = None) -> WhiteBox:
         """What an attacker sees who knows the classifier ('none') or the whole pipeline (a defense).
@@ -215,9 +187,9 @@ class Catalog:
         purifier = self.purifier(dataset, defense)
         gradient = self._gradient(dataset, defense)
         if purifier is None:
-            return GradientModel(self.classifier(dataset).session, self._session(gradient))
+            return GradientModel(self.classifier(dataset).session, self._sessions.of(gradient))
         _, pipeline = self.pipeline(dataset, defense)
-        return GradientModel(pipeline, self._session(gradient), noise(purifier.graph, 1, seed))
+        return GradientModel(pipeline, self._sessions.of(gradient), noise(purifier.graph, 1, seed))
 
     def samples(self, dataset: str) -> SampleSet:
         """The shipped test images of a data set.
@@ -238,25 +210,11 @@ class Catalog:
         """
         for graph in self.manifest.graphs:
             if graph.defense in (NO_DEFENSE, DEFAULT_DEFENSE):
-                self._session(graph)
+                self._sessions.of(graph)
 
     @cached_property
     def _samples(self) -> Mapping[str, SampleSet]:
-        return {entry.dataset: _read_samples(self.folder, entry) for entry in self.manifest.samples}
-
-    def _session(self, graph: manifests.Graph) -> Session:
-        """The warmed session of a graph, opened at its first use."""
-        # Looked up without the lock first: opening a further defense must not hold up those that are open.
-        if (session := self._sessions.get(graph.name)) is not None:
-            return session
-        with self._opening:
-            session = self._sessions.get(graph.name)
-            if session is None:
-                session = self.runtime.open(self.folder / graph.file)
-                for n in _WARM_BATCHES:
-                    session.run(**_zeros(graph, n))
-                self._sessions[graph.name] = session
-        return session
+        return {entry.dataset: read_samples(self.folder, entry) for entry in self.manifest.samples}
 
     def _gradient(self, dataset: str, defense: str) -> manifests.Graph:
         kind: manifests.Kind = "classifier_gradient" if defense == NO_DEFENSE else "pipeline_gradient"
@@ -287,32 +245,3 @@ def noise(graph: manifests.Graph, n: int, seed: int | None) -> FloatArray:
     if seed is None:
         return np.zeros(shape, np.float32)
     return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
-
-
-def _zeros(graph: manifests.Graph, n: int) -> dict[str, FloatArray]:
-    return {
-        spec.name: np.zeros(tuple(n if size == "N" else size for size in spec.shape), np.float32)
-        for spec in graph.inputs
-    }
-
-
-def _read_samples(folder: Path, entry: manifests.Samples) -> SampleSet:
-    # NumPy raises whatever it stumbles over: ValueError, KeyError, OSError, zipfile's own, ...
-    try:
-        with np.load(folder / entry.file, allow_pickle=False) as file:
-            images, labels = file["images"], file["labels"]
-    except Exception as error:
-        raise ManifestError(f"{folder / entry.file} is not an .npz of `images` and `labels`: {error!r}") from error
-    fits = (
-        (images.dtype, images.shape) == (np.uint8, (entry.count, SIZE, SIZE))
-        and (labels.dtype, labels.shape) == (np.int64, (entry.count,))
-        and entry.count > 0
-        and bool(np.all((labels >= 0) & (labels < _CLASSES)))
-    )
-    if not fits:
-        raise ManifestError(
-            f"{folder / entry.file} holds {images.dtype} images {images.shape} and {labels.dtype} labels "
-            f"{labels.shape}; allowed: uint8 ({entry.count}, {SIZE}, {SIZE}) and int64 ({entry.count},) in 0 to "
-            f"{_CLASSES - 1}"
-        )
-    return SampleSet(entry, images=images, labels=labels)

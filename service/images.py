@@ -6,7 +6,9 @@ A PNG or JPEG of any size up to 2048 x 2048 becomes float32 (1, 1, 28, 28) in [0
 2. transparency laid over **black**, because black is the background of both data sets;
 3. luminance (ITU-R 601), 16-bit grey scaled by 65535, everything else by 255;
 4. padded with black to a centred square;
-5. resized to 28 x 28 with a box filter: each pixel is the mean of the area that it covers, never beyond.
+5. resized to 28 x 28 with Pillow's box filter: each pixel is the plain mean of the whole pixels whose centres it
+   covers (a centre on a border counts to the left of it, or above), and in a smaller picture the nearest pixel. So it
+   is the mean of the area where the side is a multiple of 28, and close to that in large pictures.
 
 Steps 1 to 3 round to 8 bits wherever there is colour or alpha: Pillow reads 16-bit colour and 16-bit grey with
 alpha as 8 bits, and what is laid over black, and its luminance, are rounded to 8 bits each. 16-bit grey keeps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Mapping
 from importlib import metadata
@@ -9,6 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+
+# The official builds of 1.29 and later report to their maker, and leave an identifier in the user's home, unless told
+# not to before they are imported. Who wants that sets it to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
 from service.errors import DeviceError
@@ -22,6 +27,10 @@ _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 _INSTALL_HINT = (
     "install it with `make serve DEVICE=cuda` (or `pip install 'adversarial-purifier[cuda]'` in an environment "
     "without the CPU package onnxruntime) on a machine with an NVIDIA driver for CUDA 13"
+)
+_DRIVER_HINT = (
+    "this ONNX Runtime can use CUDA, so look for the driver: NVIDIA's for CUDA 13, and in a container NVIDIA's "
+    "container toolkit with `--gpus all`"
 )
 
 
@@ -66,7 +75,8 @@ class Runtime:
         providers = [(_CUDA, _CUDA_OPTIONS), _CPU] if self._use_cuda else [_CPU]
         session = Session(ort.InferenceSession(path, self._options(), providers=providers))
         if self.asked == "cuda" and session.provider != _CUDA:
-            raise DeviceError(f"device 'cuda' was asked for, but {path.name} got {session.provider}; {_INSTALL_HINT}")
+            raise DeviceError(f"device 'cuda' was asked for, but {path.name} got {session.provider}; {_DRIVER_HINT}")
+        _return_freed_memory()
         return session
 
     def _options(self) -> ort.SessionOptions:
@@ -77,6 +87,13 @@ class Runtime:
         # Spinning threads under contention took VGG-16 from 6 to 14 ms.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         return options
+
+
+def _return_freed_memory() -> None:
+    """Give back to the system what opening a graph has freed: as much as it keeps, and glibc holds on to it."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has it, and only glibc needs it
+    if trim is not None:
+        trim(0)
 
 
 def usable_cpus() -> int:

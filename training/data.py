@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torchvision.datasets import MNIST, FashionMNIST
 
+from training import idx
 from training.errors import DataError
 
 Split = Literal["train", "validation", "test"]
@@ -50,7 +51,7 @@ def load(dataset: str, split: Split, data_dir: Path | None = None) -> Examples:
     """One split of one data set; downloaded by torchvision where `data_dir` does not hold it.
 
     Raises:
-        DataError: the data set or split is unknown, or the files can be neither read nor downloaded.
+        DataError: the data set or split is unknown, or the files are damaged or can be neither read nor downloaded.
     """
     if dataset not in DATASETS:
         raise DataError(f"unknown dataset {dataset!r}; allowed: {', '.join(DATASETS)}")
@@ -68,10 +69,10 @@ def load(dataset: str, split: Split, data_dir: Path | None = None) -> Examples:
 
 def _open(dataset: str, *, train: bool, folder: Path) -> MNIST:
     kind = DATASETS[dataset]
-    try:
-        return kind(root=str(folder), train=train, download=False)
-    except RuntimeError:
-        pass
+    raw, part = folder / kind.__name__ / "raw", "train" if train else "t10k"
+    images, labels = raw / f"{part}-images-idx3-ubyte", raw / f"{part}-labels-idx1-ubyte"
+    if images.exists() and labels.exists():
+        idx.check_pair(images, labels)
     try:
         return kind(root=str(folder), train=train, download=True)
     except Exception as error:

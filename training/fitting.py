@@ -26,7 +26,9 @@ BatchLoss = Callable[[Tensor, int], tuple[Tensor, Mapping[str, float]]]
 Validate = Callable[[], Mapping[str, float]]
 _SEED_STRIDE = 1_000_003
 _CHECKPOINT_EVERY = 200
+_LOG_EVERY = 20
 _CONFIG = "config.json"
+_LOSSES, _EPOCHS = "losses.csv", "epochs.csv"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,15 +70,17 @@ def fit(job: Job, model: nn.Module, batch_loss: BatchLoss, validate: Validate) -
     job.folder.mkdir(parents=True, exist_ok=True)
     optimizer = _adamw(model, job.schedule)
     state = _resume(job, model, optimizer)
+    _forget_after(job.folder / _LOSSES, "step", state.step)
+    _forget_after(job.folder / _EPOCHS, "epoch", state.step // max(1, job.steps_per_epoch))
     (job.folder / _CONFIG).write_text(json.dumps(dataclasses.asdict(job.config), indent=2) + "\n")
     with tqdm(total=job.total_steps, initial=state.step, desc=job.name, unit="step", mininterval=2.0) as bar:
         while state.step < job.total_steps:
             losses = _step(job, state.step, model, optimizer, batch_loss)
             state.step += 1
             bar.update()
-            if state.step % 20 == 0:
+            if state.step % _LOG_EVERY == 0:
                 bar.set_postfix({name: f"{value:.4f}" for name, value in losses.items()})
-                _log(job.folder / "losses.csv", {"step": state.step, **losses})
+                _log(job.folder / _LOSSES, {"step": state.step, **losses})
             if state.step % job.steps_per_epoch == 0:
                 model.eval()
                 state.offer(validate(), model, job)
@@ -111,7 +115,7 @@ class _State:
     def offer(self, metrics: Mapping[str, float], model: nn.Module, job: Job) -> None:
         epoch = self.step // job.steps_per_epoch
         tqdm.write(f"{job.name} epoch {epoch}: " + ", ".join(f"{k}={v:.4f}" for k, v in metrics.items()))
-        _log(job.folder / "epochs.csv", {"epoch": epoch, **metrics})
+        _log(job.folder / _EPOCHS, {"epoch": epoch, **metrics})
         if metrics[job.select] >= self.best.get(job.select, -math.inf):
             self.best = dict(metrics)
             self.best_weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
@@ -198,10 +202,23 @@ def _fingerprint(job: Job) -> str:
     return json.dumps(guarded, sort_keys=True)
 
 
-def _log(path: Path, row: Mapping[str, float]) -> None:
+def _log(path: Path, row: Mapping[str, object]) -> None:
     new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(row))
         if new:
             writer.writeheader()
         writer.writerow(row)
+
+
+def _forget_after(path: Path, counter: str, last: int) -> None:
+    """Drop what was logged after the checkpoint, row `last`: the resumed run logs it again."""
+    if not path.exists():
+        return
+    with path.open(newline="") as file:
+        header, *rows = list(csv.reader(file)) or [[]]
+    # A run that was killed may have left half a row.
+    kept = [row for row in rows if len(row) == len(header) and int(row[header.index(counter)]) <= last]
+    path.unlink()
+    for row in kept:
+        _log(path, dict(zip(header, row, strict=True)))

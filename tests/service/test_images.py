@@ -152,10 +152,19 @@ def test_a_wide_picture_is_padded_with_black_to_a_centred_square() -> None:
     assert np.all(shown[21:] == 0)
 
 
-def test_each_pixel_is_the_mean_of_the_area_that_it_covers() -> None:
-    large = np.random.default_rng(0).integers(0, 256, (112, 112)).astype(np.uint8)
-    means = large.reshape(28, 4, 28, 4).mean(axis=(1, 3)) / 255
-    assert np.allclose(decoded(png(large)), means, atol=1e-6)
+@pytest.mark.parametrize("side", [112, 100, 42, 29, 20])
+def test_each_pixel_is_the_mean_of_the_pixels_whose_centres_it_covers(side: int) -> None:
+    drawn = np.random.default_rng(0).integers(0, 256, (side, side)).astype(np.uint8)
+    assert np.allclose(decoded(png(drawn)), _means(_means(drawn / 255).T).T, atol=1e-6)
+
+
+def _means(rows: Array) -> Array:
+    side = len(rows)
+    centres = (np.arange(side) + 0.5) * 28 / side
+    covering = np.ceil(centres) - 1  # of a centre on a border, the upper one
+    nearest = ((np.arange(28) + 0.5) * side / 28 - 1e-9).astype(int)
+    means = [rows[covering == row] if side > 28 else rows[[nearest[row]]] for row in range(28)]
+    return np.stack([covered.mean(axis=0) for covered in means])
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 2048), (2048, 2048), (29, 27)])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -48,7 +51,7 @@ def test_a_silent_fallback_to_the_cpu_fails_where_cuda_was_asked_for(
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider"])
     monkeypatch.setattr(ort, "preload_dlls", lambda: None, raising=False)
     monkeypatch.setattr(ort, "InferenceSession", falls_back)
-    with pytest.raises(DeviceError, match=r"mnist-classifier.onnx got CPUExecutionProvider"):
+    with pytest.raises(DeviceError, match=r"mnist-classifier.onnx got CPUExecutionProvider; .*driver.*--gpus all"):
         Runtime("cuda").open(classifier_file(models_dir))
     assert Runtime("auto").open(classifier_file(models_dir)).provider == "CPUExecutionProvider"
 
@@ -92,3 +95,40 @@ def test_cuda_does_not_tune_anew_for_each_batch_size(models_dir: Path, monkeypat
     Runtime("auto", 1).open(classifier_file(models_dir))
     options = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
     assert asked == [("CUDAExecutionProvider", options), "CPUExecutionProvider"]
+
+
+def test_the_engine_does_not_report_to_its_maker(tmp_path: Path, models_dir: Path) -> None:
+    ignored = {"CI", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS", "XDG_CACHE_HOME"}
+    environment = {name: value for name, value in os.environ.items() if name not in ignored}
+    program = (
+        "import sys; from pathlib import Path; from service.inference import Runtime; "
+        "Runtime('cpu', 1).open(Path(sys.argv[1]))"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program, classifier_file(models_dir)],
+        check=True,
+        env={**environment, "HOME": str(tmp_path)},
+        cwd=Path(__file__).parents[2],
+    )
+    assert not list(tmp_path.iterdir())  # where it reports, it keeps an identifier and a queue of events here
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="only glibc keeps freed memory")
+def test_memory_freed_while_a_graph_is_opened_goes_back_to_the_system(models_dir: Path) -> None:
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype = ctypes.c_void_p
+    libc.free.argtypes = [ctypes.c_void_p]
+    blocks = [libc.malloc(100_000) for _ in range(1000)]
+    for block in blocks:
+        ctypes.memset(block, 1, 100_000)
+    for block in blocks[:-1]:  # the last one stays, and keeps the heap from shrinking by itself
+        libc.free(block)
+    held = _resident_bytes()
+    Runtime("cpu", 1).open(classifier_file(models_dir))
+    assert held - _resident_bytes() > 80_000_000
+    libc.free(blocks[-1])
+
+
+def _resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,41 @@ def test_missing_files_that_cannot_be_downloaded_name_the_setting(
     monkeypatch.setattr(data.DATASETS["mnist"], "download", refuse)
     with pytest.raises(DataError, match=r"no network.*--data-dir or PURIFIER_DATA_DIR"):
         data.load("mnist", "test", tmp_path)
+
+
+IMAGES, LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fragment"),
+    [
+        (IMAGES, b"", "has 0 bytes and starts with ''; allowed: an IDX file of unsigned bytes in 3 dimensions"),
+        (IMAGES, b"\x1f\x8b\x08\x00" + bytes(99), "has 103 bytes and starts with '1f 8b 08 00'; allowed"),
+        (
+            IMAGES,
+            struct.pack(">IIII", 0x803, 50, 28, 28) + bytes(99),
+            r"has 115 bytes; allowed: 39216, .* 50 x 28 x 28",
+        ),
+        (IMAGES, struct.pack(">IIII", 0x803, 50, 2, 2) + bytes(200), r"holds images of 2 x 2; allowed: 28 x 28"),
+        (LABELS, struct.pack(">II", 0x801, 50) + bytes(51), r"has 59 bytes; allowed: 58, .* declares 50; delete"),
+        (LABELS, struct.pack(">II", 0x801, 49) + bytes(49), r"holds 49 labels; allowed: 50, as many as .* images in"),
+        (LABELS, struct.pack(">II", 0x801, 50) + bytes([10] * 50), "holds label 10; allowed: 0 to 9"),
+        (
+            LABELS,
+            struct.pack(">II", 0x803, 50) + bytes(50),
+            r"starts with '00 00 08 03'; allowed: .* in 1 dimension, .* 01'",
+        ),
+    ],
+)
+def test_a_damaged_file_is_named_with_what_it_holds(idx_folder: Path, name: str, content: bytes, fragment: str) -> None:
+    (idx_folder / "MNIST/raw" / name).write_bytes(content)
+    with pytest.raises(DataError, match=fragment):
+        data.load("mnist", "test", idx_folder)
+
+
+def test_an_unreadable_file_is_an_error(idx_folder: Path) -> None:
+    file = idx_folder / "MNIST/raw" / IMAGES
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(DataError, match=f"{IMAGES} cannot be read: "):
+        data.load("mnist", "test", idx_folder)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from training import fitting
 from training.config import ClassifierConfig, Schedule
 from training.errors import CheckpointError
 from training.fitting import Job, fit, read_config
@@ -40,6 +41,11 @@ def _run(folder: Path, *, stop_at: int | None = None, seed: int = 0, scores: lis
     return model
 
 
+def _logged(path: Path, column: str) -> list[str]:
+    with path.open(newline="") as file:
+        return [row[column] for row in csv.DictReader(file)]
+
+
 def _equal(first: nn.Module, second: nn.Module) -> bool:
     pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
     return all(torch.equal(a, b) for a, b in pairs)
@@ -51,6 +57,40 @@ def test_an_interrupted_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
         _run(tmp_path / "cut", stop_at=13)
     resumed = _run(tmp_path / "cut", scores=[0.2, 0.3])
     assert _equal(whole, resumed)
+
+
+def test_an_interrupted_run_logs_as_one_that_was_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # An epoch has 8 steps: the last checkpoint is of step 15, the interrupt comes before the epoch's end is saved.
+    monkeypatch.setattr(fitting, "_CHECKPOINT_EVERY", 5)
+    monkeypatch.setattr(fitting, "_LOG_EVERY", 2)
+    save = fitting._save
+
+    def interrupted(job: Job, state: fitting._State, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        if state.step == 16:
+            raise _InterruptError
+        save(job, state, model, optimizer)
+
+    _run(tmp_path / "whole")
+    monkeypatch.setattr(fitting, "_save", interrupted)
+    with pytest.raises(_InterruptError):
+        _run(tmp_path / "cut")
+    monkeypatch.setattr(fitting, "_save", save)
+    assert _logged(tmp_path / "cut/losses.csv", "step")[-1] == "16"
+    assert _logged(tmp_path / "cut/epochs.csv", "epoch") == ["1", "2"]
+    with (tmp_path / "cut/losses.csv").open("a") as file:
+        file.write("1")  # killed within a row
+    _run(tmp_path / "cut", scores=[0.2, 0.3])
+    for name in ("losses.csv", "epochs.csv"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_run_begun_anew_does_not_log_below_an_old_one(tmp_path: Path) -> None:
+    _run(tmp_path)
+    (tmp_path / "checkpoint.pt").unlink()
+    (tmp_path / "losses.csv").write_text("")
+    _run(tmp_path, seed=5)
+    assert _logged(tmp_path / "epochs.csv", "epoch") == ["1", "2", "3"]
+    assert _logged(tmp_path / "losses.csv", "step") == ["20"]
 
 
 def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
@@ -71,10 +111,8 @@ def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> Non
 
 def test_losses_epochs_and_configuration_lie_beside_the_weights(tmp_path: Path) -> None:
     _run(tmp_path)
-    with (tmp_path / "epochs.csv").open() as file:
-        assert [row["score"] for row in csv.DictReader(file)] == ["0.1", "0.2", "0.3"]
-    with (tmp_path / "losses.csv").open() as file:
-        assert all(float(row["loss"]) > 0 for row in csv.DictReader(file))
+    assert _logged(tmp_path / "epochs.csv", "score") == ["0.1", "0.2", "0.3"]
+    assert all(float(loss) > 0 for loss in _logged(tmp_path / "losses.csv", "loss"))
     assert read_config(tmp_path)["schedule"]["epochs"] == 3
 
 
