@@ -77,6 +77,14 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--check-n", type=_positive, help="test images for what only the checks need")
     evaluate.add_argument("--again", action="store_true", help="measure also what is in results.csv already")
     report.add_argument("--readme", type=Path, default=Path("README.md"))
+    report.add_argument(
+        "--ablations",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="collect rows of other models folders first",
+    )
     return parser
 
 
@@ -162,7 +170,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    write_report(options.models_dir, options.readme)
+    write_report(options.models_dir, options.readme, options.ablations)
 
 
 def _all(options: argparse.Namespace) -> None:

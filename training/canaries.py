@@ -19,10 +19,10 @@ from training.white_boxes import IdentityWhiteBox, PipelineWhiteBox, Victim, cla
 
 LEVELS = 16
 ROBUST_EPS = 0.1
-_TRAINING_IMAGES = 12_800
-_EPOCHS = 4
-_BATCH = 128
-_STEPS = 7
+_TRAINING_IMAGES = 10_000
+_EPOCHS = 2
+_BATCH = 100
+_STEPS = 5
 
 
 class Quantizer(nn.Module):

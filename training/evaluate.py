@@ -116,6 +116,7 @@ def _worst_case(bench: TestBench, ledger: Ledger, plan: list[Measurement], defen
 
 def _line(row: Row) -> str:
     noise = f", noise {row.noise}" if row.noise else ""
+    noise += f" (seed {row.seed})" if row.noise in {"fixed", "drawn"} else ""
     knowledge = f" ({row.knowledge})" if row.knowledge else ""
     return (
         f"{row.dataset:14} {row.attack} eps {row.eps:g}{knowledge}, defense {row.defense}{noise}: "
