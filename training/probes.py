@@ -33,7 +33,7 @@ _FEW = 20
 _BATCH = 50
 _FGSM_TOLERANCE = 1e-6
 _ONE_POINT = 0.01
-_ROBUST_ENOUGH = 0.5
+_STANDS = 3 * CHANCE
 _COSTLY = "needs `python -m training evaluate --protocol paper` or `adaptive`"
 
 
@@ -127,7 +127,7 @@ class Probes:
                 Finding(None if alone is None else alone.robust_accuracy <= CHANCE, f"undefended VGG: {undefended}"),
                 Finding(min(exact, identity) <= CHANCE,
                         f"fake defence: exact gradient {exact:.4f}, BPDA-identity {identity:.4f}"),
-                Finding(robust >= _ROBUST_ENOUGH,
+                Finding(robust >= _STANDS,
                         f"adversarially trained net at eps {canaries.ROBUST_EPS:g}: {robust:.4f} of {clean:.4f} clean"),
             ],
             fake_exact=exact, fake_identity=identity, robust_clean=clean, robust=robust,
