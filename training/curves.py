@@ -88,7 +88,7 @@ def _draw_paper(axis: Axes, dataset: str, attack: str) -> None:
     axis.plot(list(points), list(points.values()), color=GREY, marker="o", ms=5, mfc="white", ls=":", lw=1.2)
     defended = paper.DEFENDED.get((dataset, attack))
     if defended is not None:
-        axis.plot(paper.HEADLINE_EPS[attack], defended, color=ORANGE, marker="*", ms=14, mec=BLACK, mew=0.6, zorder=5)
+        axis.plot(paper.HEADLINE_EPS[attack], defended, color=ORANGE, marker="*", ms=16, mec=BLACK, mew=0.6, zorder=1.5)
 
 
 def _label(axis: Axes, title: str, every_eps: Sequence[float]) -> None:
@@ -97,8 +97,8 @@ def _label(axis: Axes, title: str, every_eps: Sequence[float]) -> None:
     axis.grid(axis="y", lw=0.5, alpha=0.4)
     if max(every_eps) >= INFORMATION_LIMIT:
         axis.axvspan(INFORMATION_LIMIT, max(every_eps), color=GREY, alpha=0.13, lw=0)
-        middle = (INFORMATION_LIMIT + max(every_eps)) / 2
-        axis.text(middle, 0.97, "beyond the information limit", ha="center", va="top", color=GREY, fontsize=9)
+        text = "beyond the\ninformation limit"
+        axis.text(max(every_eps), 0.97, text + " ", ha="right", va="top", color=GREY, fontsize=9)
 
 
 def confused(rows: Sequence[Row], counts: Mapping[Identity, Counts], dataset: str) -> list[tuple[str, Counts]]:
