@@ -39,7 +39,9 @@ class Record(BaseModel):
 
 
 def read(folder: Path, manifest: Manifest) -> tuple[Record, ...]:
-    """The rows whose graphs are those of the manifest; none where the folder holds no results.
+    """The rows whose graphs are those of the manifest, with the latent noise zero, as requests without a seed have it.
+
+    None where the folder holds no results.
 
     Raises:
         RecordsError: the file cannot be read as results.
@@ -58,7 +60,8 @@ def read(folder: Path, manifest: Manifest) -> tuple[Record, ...]:
 def _current(rows: Iterable[dict[str, str]], digests: dict[str, tuple[str, ...]]) -> Iterable[Record]:
     for row in rows:
         graphs = [part.partition("@") for part in row["artefact"].split("+")]
-        if all(_is_one_of(digests.get(name, ()), digest) for name, _, digest in graphs):
+        served = all(_is_one_of(digests.get(name, ()), digest) for name, _, digest in graphs)
+        if served and row["noise"] in {"", "zero"}:
             yield Record.model_validate(row)
 
 

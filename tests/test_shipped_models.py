@@ -17,8 +17,8 @@ from service.manifest import Graph
 from training.export import verify_parity
 from training.gradient_graph import gradient_function
 from training.pipeline import freeze
-from training.report import current_rows, results_table
-from training.served import load_classifier, load_pipeline
+from training.served import current_rows, load_classifier, load_pipeline
+from training.tables import summary
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ROOT / "models"
@@ -111,7 +111,7 @@ def _reference(catalog: Catalog, graph: Graph) -> Callable[..., Any]:
 
 
 def test_the_readme_shows_the_rows_of_results_csv() -> None:
-    table = results_table(current_rows(MODELS, manifests.read(MODELS)), DATASETS)
+    table = summary(current_rows(MODELS, manifests.read(MODELS)), DATASETS)
     assert table in (ROOT / "README.md").read_text()
 
 

@@ -21,7 +21,7 @@ from training.evaluate import evaluate
 from training.export import TrainedClassifier, TrainedPurifier, export_dataset
 from training.fingerprint import fingerprint
 from training.fitting import read_config
-from training.protocols import PROTOCOLS
+from training.protocols import DEFAULT_SIZES, PROTOCOLS, Sizes
 from training.purifiers import ARCHITECTURES
 from training.report import write_report
 from training.train_classifier import train_classifier
@@ -72,10 +72,19 @@ def _parser() -> argparse.ArgumentParser:
     for command in (export, evaluate, report, everything):
         command.add_argument("--models-dir", type=Path, default=Path("models"))
     evaluate.add_argument("--protocol", choices=PROTOCOLS, default="paper")
-    evaluate.add_argument("--n", type=_positive, default=10_000, help="test images for FGSM at the headline budget")
-    evaluate.add_argument("--pgd-n", type=_positive, default=10_000, help="test images for PGD at the headline budget")
-    evaluate.add_argument("--sweep-n", type=_positive, default=1_000, help="test images for the other budgets")
+    evaluate.add_argument("--n", type=_positive, help="test images for FGSM and the clean answers")
+    evaluate.add_argument("--pgd-n", type=_positive, help="test images for iterative attacks")
+    evaluate.add_argument("--check-n", type=_positive, help="test images for what only the checks need")
+    evaluate.add_argument("--again", action="store_true", help="measure also what is in results.csv already")
     report.add_argument("--readme", type=Path, default=Path("README.md"))
+    report.add_argument(
+        "--ablations",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="collect rows of other models folders first",
+    )
     return parser
 
 
@@ -151,17 +160,17 @@ def _evaluate(options: argparse.Namespace) -> None:
         options.dataset,
         options.protocol,
         test=_load(options, "test"),
+        train=lambda: data.load(options.dataset, "train", options.data_dir),
         models=options.models_dir,
         cache=options.work_dir / "evaluation",
         device=devices.resolve(options.device),
-        n=options.n,
-        pgd_n=options.pgd_n,
-        sweep_n=options.sweep_n,
+        sizes=_sizes(options),
+        again=options.again,
     )
 
 
 def _report(options: argparse.Namespace) -> None:
-    write_report(options.models_dir, options.readme)
+    write_report(options.models_dir, options.readme, options.ablations)
 
 
 def _all(options: argparse.Namespace) -> None:
@@ -188,6 +197,11 @@ def _load(options: argparse.Namespace, split: data.Split) -> data.Examples:
 def _configured(config: Config, options: argparse.Namespace) -> Config:
     epochs = options.epochs or config.schedule.epochs
     return replace(config, seed=options.seed, schedule=replace(config.schedule, epochs=epochs))
+
+
+def _sizes(options: argparse.Namespace) -> Sizes:
+    default = DEFAULT_SIZES[options.protocol]
+    return Sizes(options.n or default.n, options.pgd_n or default.pgd_n, options.check_n or default.check_n)
 
 
 def _defenses() -> tuple[str, ...]:

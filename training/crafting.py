@@ -1,146 +1,131 @@
-"""Adversarial test images, made in parallel and kept on disk in chunks, so that an evaluation can resume.
+"""Adversarial test images in chunks, kept on disk, so that an evaluation can resume.
 
-Each chunk of images is the work of one process with one thread, which uses every core better than threads inside
-the operators do; on a GPU one process makes all chunks. What a chunk holds depends on its seed and place only, not on
-how many workers there are.
+What a chunk holds depends on its seed and place only, not on how many workers make them. Of a one-step attack only the
+gradient's sign is kept: it serves every eps. Knows no purifier and no answers.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from tqdm import tqdm
+from torch import Tensor
 
 from service import manifest as manifests
-from service.attacks import default_step_size, fgsm, pgd
-from service.inference import usable_cpus
-from training import devices
+from service.attacks import WhiteBox, fgsm, pgd
+from service.catalog import NO_DEFENSE
 from training.data import Examples
-from training.pipeline import TorchWhiteBox
-from training.served import load_classifier, load_pipeline
+from training.measurement import AttackSpec
+from training.white_boxes import Victim, white_box
 
-_CHUNK = 200
+CHUNK = 200
 _BATCH = 50
 _CUDA_BATCH = 200
+# Names of folders that were there before these settings were; they are named only where they differ from this.
+_LATER_SETTINGS = {"noise": "zero", "eot": 1, "gradient": "exact"}
+_NOT_KEPT = frozenset({"none", "random_noise"})
+
+Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class AttackSpec:
-    """One attack of the protocol. `defense` is the purifier that the attacker looks through, 'none' for none.
+class Chunk:
+    """Test images (n, 1, 28, 28) from `start` on with their labels (n,): the work of one process."""
 
-    `label` says whose loss is walked: up the true label's, or down the least likely class's.
-    """
+    start: int
+    images: Array
+    labels: Array
 
-    attack: str
-    eps: float
-    steps: int = 1
-    restarts: int = 1
-    random_start: bool = False
-    label: str = "true"
-    defense: str = "none"
-    seed: int = 0
+    def stored(self, folder: Path) -> Array | None:
+        """What `folder` holds for these images: this chunk's file, or the beginning of the whole chunk's."""
+        for stop in (self.start + len(self.labels), self.start + CHUNK):
+            path = folder / f"{self.start:05d}-{stop:05d}.npy"
+            if path.exists():
+                return cast(Array, np.load(path)[: len(self.labels)])
+        return None
 
-    @property
-    def step_size(self) -> float:
-        """In units of pixels in [0, 1]."""
-        return self.eps if self.attack == "fgsm" else default_step_size(self.eps, self.steps)
-
-
-@dataclass(frozen=True)
-class Victim:
-    """The served models that an attack is made on."""
-
-    models: Path
-    dataset: str
-    device: str
+    def store(self, folder: Path, values: Array) -> None:
+        """Write this chunk's file in one step."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{self.start:05d}-{self.start + len(self.labels):05d}.npy"
+        temporary = path.with_suffix(f".{os.getpid()}.tmp.npy")
+        np.save(temporary, values)
+        temporary.replace(path)
 
 
-def craft(victim: Victim, spec: AttackSpec, test: Examples, cache: Path) -> Tensor:
-    """Adversarial images (N, 1, 28, 28) for all of `test`, in [0, 1] and within eps in L-inf.
-
-    Chunks that lie in `cache` for the same models and attack are taken from there. An image is attacked together with
-    the others of its chunk, so that a shorter `test` gives the same images where it ends with a full chunk.
-    """
-    folder = cache / _cache_name(victim, spec)
-    folder.mkdir(parents=True, exist_ok=True)
-    starts = range(0, len(test), _CHUNK)
-    paths = [folder / f"{start:05d}-{min(start + _CHUNK, len(test)):05d}.npy" for start in starts]
-    missing = [(start, path) for start, path in zip(starts, paths, strict=True) if not path.exists()]
-    description = f"{victim.dataset} {spec.attack} eps {spec.eps:g}" + ("" if spec.defense == "none" else " adaptive")
-    with tqdm(total=len(test), desc=description, unit="image", mininterval=2.0) as bar:
-        bar.update(len(test) - sum(min(_CHUNK, len(test) - start) for start, _ in missing))
-        jobs = []
-        for start, path in missing:
-            chunk = slice(start, min(start + _CHUNK, len(test)))
-            images, labels = test.images[chunk].numpy(), test.labels[chunk].numpy()
-            jobs.append(partial(_craft_chunk, victim, spec, images, labels, start, path))
-        for done in _run(jobs, victim.device):
-            bar.update(done)
-    return torch.from_numpy(np.concatenate([np.load(path) for path in paths]))
+def chunks(test: Examples) -> Iterator[Chunk]:
+    """All of `test`, in order."""
+    for start in range(0, len(test), CHUNK):
+        part = slice(start, start + CHUNK)
+        yield Chunk(start, test.images[part].numpy(), test.labels[part].numpy())
 
 
-def _run(jobs: Sequence[Callable[[], int]], device: str) -> Iterator[int]:
-    workers = min(usable_cpus(), len(jobs))
-    if device == "cuda" or workers <= 1:
-        yield from (job() for job in jobs)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
-        futures = [pool.submit(job) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+def is_missing(victim: Victim, spec: AttackSpec, chunk: Chunk, cache: Path) -> bool:
+    """Whether `craft` has work to do before `adversarial` can answer."""
+    return spec.attack not in _NOT_KEPT and chunk.stored(attack_folder(victim, _kept(spec), cache)) is None
 
 
-def _start_worker() -> None:
-    torch.set_num_threads(1)
-    # Ctrl-C reaches the whole process group; the parent alone answers it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _craft_chunk(
-    victim: Victim,
-    spec: AttackSpec,
-    images: np.ndarray[Any, Any],
-    labels: np.ndarray[Any, Any],
-    start: int,
-    path: Path,
-) -> int:
-    model = _white_box(victim, spec.defense)
-    size = _CUDA_BATCH if victim.device == "cuda" else _BATCH
+def craft(victim: Victim, spec: AttackSpec, chunk: Chunk, cache: Path) -> int:
+    """Attack a chunk and keep what came out in `cache`; returns how many images that were."""
+    kept = _kept(spec)
+    model = white_box(victim, spec, chunk.start)
     device = torch.device(victim.device)
-    rng = np.random.default_rng([spec.seed, start])
+    rng = np.random.default_rng([spec.seed, chunk.start])
+    size = _CUDA_BATCH if victim.device == "cuda" else _BATCH
     parts = []
-    for first in range(0, len(images), size):
-        batch = torch.from_numpy(images[first : first + size]).to(device)
-        truth = torch.from_numpy(labels[first : first + size]).to(device)
-        parts.append(_attack(model, spec, batch, truth, rng).cpu().numpy())
-    temporary = path.with_suffix(f".{os.getpid()}.tmp.npy")
-    np.save(temporary, np.concatenate(parts))
-    temporary.replace(path)
-    return len(images)
+    for first in range(0, len(chunk.labels), size):
+        images = torch.from_numpy(chunk.images[first : first + size]).to(device)
+        labels = torch.from_numpy(chunk.labels[first : first + size]).to(device)
+        parts.append(_attack(model, kept, images, labels, rng).cpu().numpy())
+    chunk.store(attack_folder(victim, kept, cache), np.concatenate(parts))
+    return len(chunk.labels)
 
 
-def _attack(model: TorchWhiteBox, spec: AttackSpec, images: Tensor, labels: Tensor, rng: np.random.Generator) -> Tensor:
+def adversarial(victim: Victim, spec: AttackSpec, chunk: Chunk, cache: Path) -> Array:
+    """The adversarial images (n, 1, 28, 28) float32 of a chunk that was crafted, in [0, 1] and within eps in L-inf."""
+    if spec.attack == "none":
+        return chunk.images
+    if spec.attack == "random_noise":
+        rng = np.random.default_rng([spec.seed, chunk.start])
+        corners = rng.choice(np.array([-1.0, 1.0], np.float32), chunk.images.shape)
+        return cast(Array, fgsm(_Direction(corners), chunk.images, chunk.labels, eps=spec.eps))
+    stored = chunk.stored(attack_folder(victim, _kept(spec), cache))
+    if stored is None:
+        raise FileNotFoundError(f"images {chunk.start} to {chunk.start + len(chunk.labels)} were not crafted: {spec}")
+    if spec.attack == "fgsm":
+        return cast(Array, fgsm(_Direction(stored), chunk.images, chunk.labels, eps=spec.eps))
+    return stored
+
+
+def attack_folder(victim: Victim, spec: AttackSpec, cache: Path) -> Path:
+    """The same weights and the same attack give the same folder; the graph's hash alone does not cover its weights."""
+    manifest = manifests.read(victim.models)
+    kind: manifests.Kind = "classifier" if spec.defense == NO_DEFENSE else "pipeline"
+    weights = "-".join(file.sha256[:8] for file in manifest.graph(victim.dataset, kind, spec.defense).weights)
+    settings = asdict(spec)
+    later = {name: settings.pop(name) for name in _LATER_SETTINGS}
+    words = [f"{value:g}" if isinstance(value, float) else str(value) for value in settings.values()]
+    words += [f"{name}-{value}" for name, value in later.items() if value != _LATER_SETTINGS[name]]
+    return cache / f"{victim.dataset}-{weights}-{'-'.join(words)}"
+
+
+def _kept(spec: AttackSpec) -> AttackSpec:
+    """What is kept on disk for an attack: of FGSM the direction, which is a step of 1 for every eps."""
+    return replace(spec, attack="fgsm_direction", eps=1.0) if spec.attack == "fgsm" else spec
+
+
+def _attack(model: WhiteBox, spec: AttackSpec, images: Tensor, labels: Tensor, rng: np.random.Generator) -> Tensor:
     targeted = spec.label == "least_likely"
     if targeted:
         labels = model.logits(images).argmin(dim=1)
-    if spec.attack == "fgsm":
-        return cast(Tensor, fgsm(model, images, labels, eps=spec.eps, targeted=targeted))
+    if spec.attack == "fgsm_direction":
+        _, gradient = model.loss_gradient(images, labels)
+        return cast(Tensor, (-gradient if targeted else gradient).sign().to(torch.int8))
     return cast(
         Tensor,
         pgd(
@@ -157,34 +142,14 @@ def _attack(model: TorchWhiteBox, spec: AttackSpec, images: Tensor, labels: Tens
     )
 
 
-@lru_cache(maxsize=2)
-def _white_box(victim: Victim, defense: str) -> TorchWhiteBox:
-    manifest = manifests.read(victim.models)
-    device = devices.resolve(cast(devices.DeviceChoice, victim.device))
-    if defense == "none":
-        return TorchWhiteBox(load_classifier(victim.models, manifest, victim.dataset).to(device))
-    pipeline = load_pipeline(victim.models, manifest, victim.dataset, defense).to(device)
-    return TorchWhiteBox(_WithoutNoise(pipeline))
+class _Direction:
+    """A white box whose gradient is a direction that is known already, so that a kept one takes FGSM's own step."""
 
+    def __init__(self, direction: Array) -> None:
+        self._direction = direction.astype(np.float32)
 
-class _WithoutNoise(nn.Module):
-    """A pipeline with its latent noise at zero, which is how it is served without a seed."""
+    def logits(self, images: Array) -> Array:
+        raise NotImplementedError("a direction has no logits")
 
-    def __init__(self, pipeline: nn.Module) -> None:
-        super().__init__()
-        self.pipeline = pipeline
-        self.noise_shape: tuple[int, ...] = pipeline.purifier.purifier.noise_shape  # type: ignore[assignment,union-attr]
-
-    def forward(self, images: Tensor) -> Tensor:
-        noise = torch.zeros(len(images), *self.noise_shape, device=images.device)
-        return cast(Tensor, self.pipeline(images, noise))
-
-
-def _cache_name(victim: Victim, spec: AttackSpec) -> str:
-    """The same weights and the same attack give the same name; the graph's hash alone does not cover its weights."""
-    manifest = manifests.read(victim.models)
-    kind: manifests.Kind = "classifier" if spec.defense == "none" else "pipeline"
-    graph = manifest.graph(victim.dataset, kind, spec.defense)
-    weights = "-".join(file.sha256[:8] for file in graph.weights)
-    settings = "-".join(f"{value:g}" if isinstance(value, float) else str(value) for value in asdict(spec).values())
-    return f"{victim.dataset}-{weights}-{settings}"
+    def loss_gradient(self, images: Array, labels: Array) -> tuple[None, Array]:
+        return None, self._direction

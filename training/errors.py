@@ -23,3 +23,11 @@ class ExportError(TrainingError):
 
 class EvaluationError(TrainingError):
     """An evaluation cannot run, or one of its gates failed."""
+
+
+class BallError(EvaluationError):
+    """An adversarial image leaves [0, 1] or the ball that its eps allows."""
+
+
+class GateError(EvaluationError):
+    """An evaluation was measured, and a check on what it measured failed."""

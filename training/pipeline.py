@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
@@ -61,14 +62,14 @@ def cross_entropy_cotangent(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 class TorchWhiteBox:
-    """A torch module's logits and input gradient. Conforms to `service.attacks.WhiteBox`.
+    """The logits and input gradient of a torch module. Conforms to `service.attacks.WhiteBox`.
 
     Args:
-        model: images to logits, in eval mode with frozen weights.
+        model: images to logits; modules in eval mode with frozen weights.
         mixed_precision: bf16 autocast, twice as fast on CPU; for making training sets, never for evaluation.
     """
 
-    def __init__(self, model: nn.Module, *, mixed_precision: bool = False) -> None:
+    def __init__(self, model: Callable[[Tensor], Tensor], *, mixed_precision: bool = False) -> None:
         self._model = model
         self._mixed_precision = mixed_precision
 
@@ -76,8 +77,7 @@ class TorchWhiteBox:
     def logits(self, images: Tensor) -> Tensor:
         """Logits (N, 10)."""
         with self._precision(images):
-            logits: Tensor = self._model(images)
-        return logits.float()
+            return self._model(images).float()
 
     def loss_gradient(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N, 10) and the gradient of each image's cross-entropy to its label."""

@@ -1,55 +1,122 @@
 """What each protocol measures: attacks, budgets and how many images. See the paper's tables 1 and 2.
 
-PGD is L-inf with 40 steps of 2.5 eps / 40 from a random start; FGSM is one step of eps. Attackers are oblivious (they
-know the classifier, not the purifier) unless the spec names a defense to look through.
+PGD is L-inf with 40 steps of 2.5 eps / 40 from a random start; FGSM is one step of eps.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
-from training.crafting import AttackSpec
+from service.catalog import NO_DEFENSE
+from training.measurement import CLEAN, UNDEFENDED, AttackSpec, Measurement, Noise, View
 
-FGSM_EPS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 1.0, 1.5)
+FGSM_EPS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 1.0, 1.5)
 PGD_EPS = (0.05, 0.1, 0.15, 0.2, 0.3)
 HEADLINE_FGSM_EPS = 0.6
 HEADLINE_PGD_EPS = 0.15
 PGD_STEPS = 40
+DOUBLE_STEPS = 2 * PGD_STEPS
+EOT_DRAWS = 20
+NOISE_SEEDS = (0, 1, 2)
+PAPER_DEFENSE = "autoencoder_paper"
 PROTOCOLS = ("paper", "adaptive", "quick")
+
+_FGSM = AttackSpec("fgsm", HEADLINE_FGSM_EPS)
+_LEAKING = replace(_FGSM, label="least_likely")
+_PGD = AttackSpec("pgd", HEADLINE_PGD_EPS, steps=PGD_STEPS, random_start=True)
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """One attack on the first `n` test images, judged undefended and through each of `defenses`."""
+class Sizes:
+    """Test images for attacks of at most one gradient, for iterative ones, and for those that only checks need."""
 
-    spec: AttackSpec
     n: int
-    defenses: tuple[str, ...]
+    pgd_n: int
+    check_n: int
 
 
-def measurements(protocol: str, defenses: tuple[str, ...], *, n: int, pgd_n: int, sweep_n: int) -> list[Measurement]:
-    """The measurements of a protocol for the purifiers `defenses`.
-
-    FGSM at the headline budget is made on n images, PGD on pgd_n (it costs forty times as much), all else on sweep_n.
-    """
-    shipped = defenses[:1]
-    fgsm = AttackSpec("fgsm", HEADLINE_FGSM_EPS)
-    leaking = AttackSpec("fgsm", HEADLINE_FGSM_EPS, label="least_likely")
-    adaptive = [Measurement(_pgd(HEADLINE_PGD_EPS, defense), sweep_n, ()) for defense in shipped]
-    if protocol == "adaptive":
-        return adaptive
-    if protocol == "quick":
-        few = min(n, 200)
-        return [Measurement(spec, few, defenses) for spec in (fgsm, _pgd(HEADLINE_PGD_EPS))]
-    return [
-        Measurement(fgsm, n, defenses),
-        Measurement(leaking, n, defenses),
-        Measurement(_pgd(HEADLINE_PGD_EPS), pgd_n, defenses),
-        *adaptive,
-        *(Measurement(AttackSpec("fgsm", eps), sweep_n, shipped) for eps in FGSM_EPS if eps != HEADLINE_FGSM_EPS),
-        *(Measurement(_pgd(eps), sweep_n, shipped) for eps in PGD_EPS if eps != HEADLINE_PGD_EPS),
-    ]
+DEFAULT_SIZES = {
+    "paper": Sizes(10_000, 10_000, 400),
+    "adaptive": Sizes(10_000, 1_000, 400),
+    "quick": Sizes(200, 50, 50),
+}
 
 
-def _pgd(eps: float, defense: str = "none") -> AttackSpec:
-    return AttackSpec("pgd", eps, steps=PGD_STEPS, random_start=True, defense=defense)
+def measurements(protocol: str, defenses: tuple[str, ...], sizes: Sizes) -> list[Measurement]:
+    """The measurements of a protocol for the purifiers `defenses`, the shipped one first."""
+    plans = {"paper": _paper, "adaptive": _adaptive, "quick": _quick}
+    return list(plans[protocol](defenses, sizes))
+
+
+def worst_case(plan: Iterable[Measurement], view: View, n: int) -> list[AttackSpec]:
+    """The attacks of a plan on n images or more that `view` answers, within the headline budget of PGD (check 10)."""
+    asked = [measurement.spec for measurement in plan if view in measurement.views and measurement.n >= n]
+    return [spec for spec in dict.fromkeys(asked) if 0 < spec.eps <= HEADLINE_PGD_EPS]
+
+
+def zero_noise(defense: str) -> View:
+    """A defense as it is served without a seed; no defense at all for 'none'."""
+    return UNDEFENDED if defense == NO_DEFENSE else View(defense, "zero")
+
+
+def _paper(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
+    """The paper's tables: attackers are oblivious, that is they know the classifier and not the purifier."""
+    shipped = (UNDEFENDED, zero_noise(defenses[0]))
+    everyone = (UNDEFENDED, *map(zero_noise, defenses), *_other_noises(defenses))
+    yield Measurement(CLEAN, sizes.n, everyone)
+    yield Measurement(_FGSM, sizes.n, everyone)
+    yield Measurement(_LEAKING, sizes.n, (UNDEFENDED, *map(zero_noise, defenses)))
+    yield from (Measurement(replace(_FGSM, eps=eps), sizes.n, shipped) for eps in FGSM_EPS if eps != _FGSM.eps)
+    yield Measurement(_PGD, sizes.pgd_n, everyone)
+    yield from (Measurement(replace(_PGD, eps=eps), sizes.pgd_n, shipped) for eps in PGD_EPS if eps != _PGD.eps)
+    yield from _strength(_PGD, UNDEFENDED, sizes)
+
+
+def _adaptive(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
+    """Attackers who know the purifier, and those who know nothing and ask."""
+    shipped = defenses[0]
+    served = zero_noise(shipped)
+    through = replace(_PGD, defense=shipped)
+    n = sizes.pgd_n
+    yield Measurement(_PGD, n, (UNDEFENDED, served, *_noises(shipped, seeds=(0,))))
+    yield Measurement(through, n, (served,))
+    yield Measurement(replace(through, noise="fixed"), n, (View(shipped, "fixed"),))
+    yield Measurement(replace(through, noise="drawn"), n, (View(shipped, "drawn"),))
+    yield Measurement(replace(through, gradient="identity"), n, (served,))
+    yield Measurement(AttackSpec("random_noise", HEADLINE_PGD_EPS, defense=shipped), n, (served,))
+    if PAPER_DEFENSE in defenses:
+        on_paper = replace(_PGD, defense=PAPER_DEFENSE)
+        yield Measurement(on_paper, n, (zero_noise(PAPER_DEFENSE), served))
+    fgsm_through = replace(_FGSM, defense=shipped)
+    yield from (Measurement(replace(fgsm_through, eps=eps), sizes.n, (served,)) for eps in FGSM_EPS)
+    yield from (Measurement(replace(through, eps=eps), n, (served,)) for eps in PGD_EPS if eps != through.eps)
+    yield from _strength(through, served, sizes)
+    yield Measurement(replace(through, noise="drawn", eot=EOT_DRAWS), n, (View(shipped, "drawn"),))
+
+
+def _quick(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
+    """A minute's worth, while developing."""
+    everyone = (UNDEFENDED, *map(zero_noise, defenses))
+    yield Measurement(replace(_FGSM, eps=0.0), sizes.n, everyone)
+    yield Measurement(_FGSM, sizes.n, everyone)
+    yield Measurement(_LEAKING, sizes.n, everyone)
+    yield Measurement(_PGD, sizes.pgd_n, everyone)
+    yield Measurement(replace(_PGD, defense=defenses[0]), sizes.pgd_n, (zero_noise(defenses[0]),))
+
+
+def _strength(attack: AttackSpec, view: View, sizes: Sizes) -> Iterator[Measurement]:
+    """What checks 5 and 6 compare: the same images with twice the steps, and with a budget that leaves nothing."""
+    for spec in (attack, replace(attack, steps=DOUBLE_STEPS), replace(attack, eps=1.0)):
+        yield Measurement(spec, sizes.check_n, (view,))
+
+
+def _other_noises(defenses: tuple[str, ...]) -> tuple[View, ...]:
+    """How the shipped purifier answers with noise, and the paper's as the paper runs it."""
+    paper = [View(PAPER_DEFENSE, "drawn", seed) for seed in NOISE_SEEDS if PAPER_DEFENSE in defenses]
+    return (*_noises(defenses[0], NOISE_SEEDS), *paper)
+
+
+def _noises(defense: str, seeds: tuple[int, ...]) -> tuple[View, ...]:
+    drawn: Noise = "drawn"
+    return (View(defense, "fixed"), *(View(defense, drawn, seed) for seed in seeds))

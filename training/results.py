@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from training.errors import EvaluationError
 
 FILE_NAME = "results.csv"
-_MEASURED = {"clean_accuracy", "robust_accuracy", "ci_low", "ci_high", "device", "commit", "artefact"}
+_MEASURED = {"clean_accuracy", "robust_accuracy", "ci_low", "ci_high", "device", "commit"}
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Row:
 
     `n` counts test images, `robust_accuracy` is the accuracy under the attack with its 95 % Wilson interval,
     `clean_accuracy` that of the same defense on the same images without an attack, all in [0, 1]. `artefact` is the
-    SHA-256 (first 12 digits) of the graphs that answered. Empty columns do not apply.
+    SHA-256 (first 12 digits) of the weights of the graphs that answered. `seed` draws the attack's random start, and
+    the latent noise where there is any. Empty columns do not apply.
     """
 
     dataset: str
@@ -49,7 +50,7 @@ class Row:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What was measured, without what came out."""
+        """What was measured on which weights, without what came out."""
         return tuple(value for name, value in asdict(self).items() if name not in _MEASURED)
 
 
@@ -69,16 +70,29 @@ def read(path: Path) -> list[Row]:
         return [_parse(path, line) for line in reader]
 
 
-def merge(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows, replacing those that measured the same thing; the file is replaced in one step."""
-    merged = {row.key: row for row in [*read(path), *rows]}
+def merge(path: Path, rows: Iterable[Row], keep: Callable[[Row], bool] = lambda _: True) -> None:
+    """Write rows beside those that are there and that `keep` keeps, replacing those that measured the same thing.
+
+    The file is replaced in one step.
+    """
+    merged = {row.key: row for row in [*filter(keep, read(path)), *rows]}
+    ordered = sorted(merged.values(), key=lambda row: (row.dataset, row.attack, row.eps, row.defense, row.key))
     temporary = path.with_suffix(".tmp")
     with temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=[field.name for field in fields(Row)], lineterminator="\n")
         writer.writeheader()
-        ordered = sorted(merged.values(), key=lambda row: (row.dataset, row.attack, row.eps, row.defense, row.key))
         writer.writerows(asdict(row) for row in ordered)
     temporary.replace(path)
+
+
+def select(rows: Iterable[Row], **wanted: object) -> list[Row]:
+    """The rows whose columns have the values `wanted`, such as dataset="mnist"."""
+    return [row for row in rows if all(getattr(row, name) == value for name, value in wanted.items())]
+
+
+def largest(rows: Iterable[Row], **wanted: object) -> Row | None:
+    """The row of the most test images of those that `select` finds; None where there is none."""
+    return max(select(rows, **wanted), key=lambda row: row.n, default=None)
 
 
 def _parse(path: Path, line: dict[str, str]) -> Row:

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from service.catalog import NO_DEFENSE
 from service.manifest import Manifest
+from training import results
 from training.classifiers.vgg16 import VGG16
 from training.errors import EvaluationError
 from training.pipeline import Pipeline, freeze
 from training.purifiers import ARCHITECTURES
+from training.results import Row
 
 
 def artefact(manifest: Manifest, dataset: str, defense: str) -> str:
@@ -23,6 +25,17 @@ def artefact(manifest: Manifest, dataset: str, defense: str) -> str:
     if defense != NO_DEFENSE:
         graphs.append(manifest.graph(dataset, "purifier", defense))
     return "+".join(f"{graph.name}@{graph.weights[0].sha256[:12]}" for graph in graphs)
+
+
+def is_current(manifest: Manifest, row: Row) -> bool:
+    """Whether a row was measured on the graphs that the manifest names, not on ones that these have replaced."""
+    known = row.dataset in manifest.datasets and row.defense in (*manifest.defenses(row.dataset), NO_DEFENSE)
+    return known and row.artefact == artefact(manifest, row.dataset, row.defense)
+
+
+def current_rows(models: Path, manifest: Manifest) -> list[Row]:
+    """The rows of models/results.csv that are about the graphs that are there."""
+    return [row for row in results.read(models / results.FILE_NAME) if is_current(manifest, row)]
 
 
 def load_classifier(models: Path, manifest: Manifest, dataset: str) -> nn.Module:

@@ -49,6 +49,13 @@ def test_rows_of_other_graphs_are_left_out(tmp_path: Path, manifest: Manifest, c
     assert records.read(tmp_path, manifest) == ()
 
 
+def test_rows_with_latent_noise_are_left_out(tmp_path: Path, manifest: Manifest, current: str) -> None:
+    write(tmp_path, current)
+    path = tmp_path / records.FILE_NAME
+    path.write_text(path.read_text().replace(",zero,", ",drawn,"))
+    assert records.read(tmp_path, manifest) == ()
+
+
 def test_without_a_file_there_are_none(tmp_path: Path, manifest: Manifest) -> None:
     assert records.read(tmp_path, manifest) == ()
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from service import manifest as manifests
 from tests.training.tiny_classifier import TinyClassifier
+from training import bench, served, white_boxes
 from training.data import Examples
+from training.export import TrainedClassifier, TrainedPurifier, export_dataset
+from training.pipeline import freeze
+from training.purifiers.paper_autoencoder import PaperAutoencoder
+from training.weights import round_to_stored_precision
+
+PURIFIER_CONFIG: dict[str, Any] = {"seed": 0, "architecture": "autoencoder_paper", "noise_std": 1.0}
 
 
 @pytest.fixture
@@ -26,6 +36,44 @@ def examples() -> Examples:
     for image, label in zip(images, labels.tolist(), strict=True):
         image[0, 2 * label + 2 : 2 * label + 5, 4:24] = 1.0
     return Examples(images, labels)
+
+
+@pytest.fixture(scope="session")
+def exported_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tiny graphs for MNIST, exported once: a classifier, a purifier, and another that goes by the paper's name."""
+    purifiers = []
+    for seed, defense in enumerate(("autoencoder", "autoencoder_paper")):
+        torch.manual_seed(seed)
+        module = PaperAutoencoder()
+        last = module.decoder[-1]
+        assert isinstance(last, nn.ConvTranspose2d)
+        with torch.no_grad():  # so that what it draws, and with it the answer, depends on image and noise
+            last.weight.mul_(100)
+        round_to_stored_precision(module)
+        purifiers.append(TrainedPurifier(defense, freeze(module), PURIFIER_CONFIG))
+    classifier = freeze(TinyClassifier())
+    round_to_stored_precision(classifier)
+    labels = torch.arange(240) % 10
+    test = Examples(torch.rand(240, 1, 28, 28, generator=torch.Generator().manual_seed(0)), labels)
+    folder = tmp_path_factory.mktemp("exported") / "models"
+    export_dataset("mnist", TrainedClassifier(classifier, PURIFIER_CONFIG), tuple(purifiers), test=test, models=folder)
+    return folder
+
+
+@pytest.fixture
+def models(exported_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the exported models, which torch fills its tiny net from; its classifier is `served_classifier`."""
+    monkeypatch.setattr(served, "VGG16", TinyClassifier)
+    for cached in (white_boxes.classifier, white_boxes._pipeline, bench._catalog):
+        cached.cache_clear()
+    shutil.copytree(exported_models, tmp_path / "models")
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def served_classifier(models: Path) -> nn.Module:
+    """The torch net of `models`."""
+    return served.load_classifier(models, manifests.read(models), "mnist")
 
 
 @pytest.fixture

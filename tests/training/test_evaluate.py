@@ -1,116 +1,209 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from service.attacks import fgsm
-from tests.training.tiny_classifier import TinyClassifier
-from training import crafting, evaluate, results, served
-from training.crafting import AttackSpec, Victim
+from service.errors import ManifestError
+from training import bench, checks, confusions, crafting, evaluate, results
 from training.data import Examples
-from training.errors import EvaluationError
-from training.export import TrainedClassifier, TrainedPurifier, export_dataset
-from training.pipeline import TorchWhiteBox, freeze
-from training.protocols import PROTOCOLS, measurements
-from training.purifiers.paper_autoencoder import PaperAutoencoder
-from training.weights import round_to_stored_precision
+from training.errors import BallError, GateError
+from training.outcome import Outcome
+from training.pipeline import TorchWhiteBox
+from training.probes import Probes
+from training.protocols import Sizes
+from training.results import Row
 
-CONFIG: dict[str, Any] = {"seed": 0, "architecture": "autoencoder_paper", "noise_std": 1.0}
-CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def models(classifier: nn.Module, examples: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(served, "VGG16", TinyClassifier)
-    crafting._white_box.cache_clear()
-    torch.manual_seed(0)
-    purifier = PaperAutoencoder()
-    for module in (classifier, purifier):
-        round_to_stored_precision(module)
-    many = Examples(examples.images.repeat(4, 1, 1, 1), examples.labels.repeat(4))
-    trained = TrainedPurifier("autoencoder", freeze(purifier), CONFIG)
-    export_dataset("mnist", TrainedClassifier(classifier, CONFIG), (trained,), test=many, models=tmp_path / "models")
-    return tmp_path / "models"
+SIZES = Sizes(n=60, pgd_n=20, check_n=10)
 
 
-def _evaluate(models: Path, examples: Examples, protocol: str) -> list[results.Row]:
-    return evaluate.evaluate(
-        *("mnist", protocol),
-        test=examples,
-        models=models,
-        cache=models.parent / "cache",
-        device=CPU,
-        n=60,
-        pgd_n=60,
-        sweep_n=20,
-    )
+@pytest.fixture(autouse=True)
+def probed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Probes have tests of their own; here they all pass."""
+    for name in ("eval_mode", "ball", "cross_library", "canaries", "parity"):
+        monkeypatch.setattr(Probes, name, lambda *_: Outcome("passed", "not asked."))
+
+
+def _evaluate(models: Path, examples: Examples, protocol: str = "quick", *, again: bool = False) -> list[Row]:
+    """The protocol's rows; whether an untrained net passes the gates is another matter."""
+    rows: list[Row] = []
+    try:
+        rows = evaluate.evaluate(
+            *("mnist", protocol),
+            test=examples,
+            train=lambda: examples,
+            models=models,
+            cache=models.parent / "cache",
+            device=torch.device("cpu"),
+            sizes=SIZES,
+            processes=1,
+            again=again,
+        )
+    except GateError:
+        rows = results.read(models / "results.csv")
+    return rows
+
+
+def _find(rows: list[Row], **wanted: object) -> Row:
+    (row,) = results.select(rows, **wanted)
+    return row
 
 
 def test_rows_hold_the_accuracy_of_the_served_graphs_on_the_crafted_images(
-    models: Path, classifier: nn.Module, examples: Examples
+    models: Path, served_classifier: nn.Module, examples: Examples
 ) -> None:
-    rows = _evaluate(models, examples, "quick")
-    assert {(row.attack, row.defense, row.noise) for row in rows} == {
-        (attack, *judged) for attack in ("fgsm", "pgd") for judged in (("none", ""), ("autoencoder", "zero"))
+    rows = _evaluate(models, examples)
+    row = _find(rows, attack="fgsm", eps=0.6, defense="none")
+    adv_images = fgsm(TorchWhiteBox(served_classifier), examples.images, examples.labels, eps=0.6)
+    expected = (served_classifier(adv_images).argmax(1) == examples.labels).float().mean().item()
+    assert row.robust_accuracy == pytest.approx(expected, abs=1e-4)
+    assert (row.knowledge, row.noise, row.n) == ("oblivious", "", 60)
+    for defense in ("autoencoder", "autoencoder_paper"):
+        assert _find(rows, attack="fgsm", eps=0.6, defense=defense).noise == "zero"
+
+
+def test_the_paper_protocol_fills_every_cell_of_its_tables_on_all_images(models: Path, examples: Examples) -> None:
+    rows = _evaluate(models, examples, "paper")
+    for defense in ("none", "autoencoder"):
+        sweep = {row.eps for row in results.select(rows, attack="fgsm", defense=defense, knowledge="oblivious", n=60)}
+        assert sweep == {0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 1.0, 1.5}
+        walked = {row.eps for row in results.select(rows, attack="pgd", defense=defense, n=20)}
+        assert walked == {0.05, 0.1, 0.15, 0.2, 0.3}
+        assert results.select(rows, attack="none", defense=defense, n=60)
+    drawn = results.select(rows, attack="fgsm", eps=0.6, defense="autoencoder", noise="drawn")
+    assert {row.seed for row in drawn} == {0, 1, 2}
+
+
+def test_the_adaptive_protocol_names_what_each_attacker_knows(models: Path, examples: Examples) -> None:
+    rows = _evaluate(models, examples, "adaptive")
+    headline = results.select(rows, defense="autoencoder", eps=0.15, n=20)
+    found = {(row.attack, row.knowledge, row.noise, row.eot) for row in headline if row.steps in {0, 1, 40}}
+    assert found >= {
+        ("pgd", "oblivious", "zero", 1),
+        ("pgd", "adaptive", "zero", 1),
+        ("pgd", "adaptive", "fixed", 1),
+        ("pgd", "adaptive", "drawn", 1),
+        ("pgd", "adaptive", "drawn", 20),
+        ("pgd_identity", "adaptive", "zero", 1),
+        ("pgd_transfer", "black_box", "zero", 1),
+        ("random_noise", "black_box", "zero", 1),
+        ("worst_case", "adaptive", "zero", 1),
     }
-    undefended = next(row for row in rows if (row.attack, row.defense) == ("fgsm", "none"))
-    adv_images = fgsm(TorchWhiteBox(classifier), examples.images, examples.labels, eps=0.6)
-    expected = (classifier(adv_images).argmax(1) == examples.labels).float().mean().item()
-    assert undefended.robust_accuracy == pytest.approx(expected, abs=1e-4)
-    assert (undefended.knowledge, undefended.n) == ("oblivious", 60)
-    assert sorted(results.read(models / "results.csv"), key=str) == sorted(rows, key=str)
+    worst = _find(headline, attack="worst_case")
+    served = [row for row in headline if row.noise == "zero"]
+    assert worst.robust_accuracy == min(row.robust_accuracy for row in served)
+    assert worst.restarts > 5
 
 
-def test_the_adaptive_protocol_attacks_through_the_purifier(models: Path, examples: Examples) -> None:
-    (row,) = _evaluate(models, examples, "adaptive")
-    assert (row.knowledge, row.defense, row.attack, row.n) == ("adaptive", "autoencoder", "pgd", 20)
+def test_a_second_run_takes_every_row_as_it_is(
+    models: Path, examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = _evaluate(models, examples)
+
+    def fail(*_: object) -> None:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(bench.TestBench, "answers", fail)
+    assert _evaluate(models, examples) == first
+    with pytest.raises(AssertionError, match="measured again"):
+        _evaluate(models, examples, again=True)
 
 
-def test_a_second_run_attacks_nothing_again(models: Path, examples: Examples, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = _evaluate(models, examples, "quick")
+def test_again_keeps_the_images_and_asks_the_graphs_anew(
+    models: Path, examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _evaluate(models, examples)
+    asked = []
+    judge = bench._judge
 
     def fail(*_: object) -> None:
         raise AssertionError("attacked again")
 
-    monkeypatch.setattr(crafting, "_craft_chunk", fail)
-    assert _evaluate(models, examples, "quick") == first
+    def count(*arguments: object) -> int:
+        asked.append(arguments)
+        return judge(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bench, "craft", fail)
+    monkeypatch.setattr(bench, "_judge", count)
+    _evaluate(models, examples, again=True)
+    assert asked
 
 
-def test_crafted_images_do_not_depend_on_how_many_are_asked_for(
+def test_rows_of_replaced_graphs_go(models: Path, examples: Examples) -> None:
+    rows = _evaluate(models, examples)
+    path = models / "results.csv"
+    old = replace(rows[0], artefact="mnist/classifier@000000000000")
+    other = replace(old, dataset="fashion-mnist")
+    results.merge(path, [old, other])
+    (models / "confusions.csv").unlink()
+    _evaluate(models, examples)
+    assert old not in results.read(path)
+    assert other in results.read(path)
+
+
+def test_confusions_add_up_to_the_rows(models: Path, examples: Examples) -> None:
+    rows = _evaluate(models, examples)
+    counts = confusions.read(models / "confusions.csv")
+    assert len(counts) == len(rows)
+    for row in rows:
+        table = counts[confusions.identity(row)]
+        assert table.sum() == row.n
+        assert np.trace(table) / row.n == pytest.approx(row.robust_accuracy, abs=1e-4)
+
+
+def test_a_failed_check_is_written_and_ends_the_evaluation(
     models: Path, examples: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    many = Examples(examples.images.repeat(4, 1, 1, 1), examples.labels.repeat(4))
-    monkeypatch.setattr(crafting, "usable_cpus", lambda: 1)
-    spec = AttackSpec("pgd", 0.2, steps=2, random_start=True)
-    victim = Victim(models, "mnist", "cpu")
-    few = crafting.craft(victim, spec, many.first(200), models.parent / "few")
-    all_of_them = crafting.craft(victim, spec, many, models.parent / "all")
-    assert torch.equal(all_of_them[:200], few)
+    monkeypatch.setattr(Probes, "parity", lambda *_: Outcome("failed", "labels differ."))
+    with pytest.raises(GateError, match=r"check 12 \(parity\): labels differ"):
+        evaluate.evaluate(
+            *("mnist", "quick"),
+            test=examples,
+            train=lambda: examples,
+            models=models,
+            cache=models.parent / "cache",
+            device=torch.device("cpu"),
+            sizes=SIZES,
+            processes=1,
+        )
+    (check,) = [check for check in checks.read(models / "checks.json") if check.number == 12]
+    assert (check.verdict, check.why) == ("failed", "labels differ.")
+    assert len(json.loads((models / "checks.json").read_text())) == 13
+
+
+def test_images_outside_the_ball_stop_the_evaluation_and_fail_check_2(
+    models: Path, examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crafting, "pgd", lambda _model, images, _labels, **_: torch.clamp(images + 0.2, 0, 1))
+    with pytest.raises(BallError, match=r"allowed: \[0, 1\] and 0.15"):
+        _evaluate(models, examples)
+    assert not results.select(results.read(models / "results.csv"), attack="pgd")
+    (check,) = checks.read(models / "checks.json")
+    assert (check.number, check.verdict) == (2, "failed")
 
 
 @pytest.mark.parametrize("change", [0.2001, float("nan")])
-def test_images_outside_the_ball_stop_the_evaluation(change: float) -> None:
-    images = torch.full((2, 1, 28, 28), 0.5)
-    evaluate.check_ball(images, images + 0.2, 0.2)
-    with pytest.raises(EvaluationError, match=r"allowed: \[0, 1\] and 0.2"):
-        evaluate.check_ball(images, images + change, 0.2)
+def test_a_pixel_moved_too_far_is_found(change: float) -> None:
+    images = np.full((2, 1, 28, 28), 0.5, np.float32)
+    bench.check_ball(images, images + np.float32(0.2), 0.2)
+    with pytest.raises(BallError, match=r"allowed: \[0, 1\] and 0.2"):
+        bench.check_ball(images, images + np.float32(change), 0.2)
 
 
-def test_images_outside_the_pixel_range_stop_the_evaluation() -> None:
-    black = torch.zeros(2, 1, 28, 28)
-    with pytest.raises(EvaluationError, match="span"):
-        evaluate.check_ball(black, black - 0.1, 0.2)
+def test_a_pixel_outside_the_range_is_found() -> None:
+    black = np.zeros((2, 1, 28, 28), np.float32)
+    with pytest.raises(BallError, match="span"):
+        bench.check_ball(black, black - np.float32(0.1), 0.2)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_every_pgd_of_a_protocol_reaches_two_and_a_half_times_its_eps(protocol: str) -> None:
-    for measurement in measurements(protocol, ("autoencoder",), n=100, pgd_n=100, sweep_n=10):
-        spec = measurement.spec
-        if spec.attack == "pgd":
-            assert spec.steps == 40
-            assert spec.steps * spec.step_size == pytest.approx(2.5 * spec.eps)
-            assert spec.random_start
+def test_the_rows_of_a_tampered_models_folder_are_never_measured(models: Path, examples: Examples) -> None:
+    with (models / "mnist" / "classifier.weights").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(ManifestError, match="SHA-256"):
+        _evaluate(models, examples)

@@ -5,46 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.training.rows import ROW
 from training import results
 from training.errors import EvaluationError
 from training.metrics import wilson_interval
-from training.report import leaks, results_table
-from training.results import Row
-
-ROW = Row(
-    dataset="mnist",
-    classifier="vgg16",
-    defense="autoencoder",
-    attack="fgsm",
-    norm="linf",
-    eps=0.6,
-    knowledge="oblivious",
-    noise="zero",
-    steps=1,
-    step_size=0.6,
-    restarts=1,
-    eot=1,
-    seed=0,
-    split="test",
-    n=10_000,
-    clean_accuracy=0.99,
-    robust_accuracy=0.95,
-    ci_low=0.94,
-    ci_high=0.96,
-    artefact="a",
-    precision="fp32",
-    runtime="onnxruntime",
-    device="cpu",
-    commit="c",
-)
-
-
-def _table_rows() -> list[Row]:
-    rows = []
-    for defense, noise in (("none", ""), ("autoencoder", "zero"), ("autoencoder_paper", "zero")):
-        for attack, eps in (("fgsm", 0.6), ("fgsm_least_likely", 0.6), ("pgd", 0.15)):
-            rows.append(replace(ROW, defense=defense, noise=noise, attack=attack, eps=eps))
-    return [*rows, replace(ROW, attack="pgd", eps=0.15, knowledge="adaptive", n=1_000, robust_accuracy=0.01)]
 
 
 def test_rows_survive_the_file_and_a_new_measurement_replaces_the_old(tmp_path: Path) -> None:
@@ -77,28 +41,16 @@ def test_the_wilson_interval_matches_the_textbook() -> None:
     assert wilson_interval(1.0, 100)[1] == 1.0
 
 
-def test_the_table_sets_the_papers_figures_and_the_attackers_knowledge_beside_ours() -> None:
-    table = results_table(_table_rows(), ("mnist",))
-    assert "| mnist | FGSM 0.6¹ | oblivious | 10,000 | 0.9500 (0.2648) | 0.9500 (0.9209) | 0.9500 |" in table
-    assert "| mnist | PGD 0.15 through the purifier | **adaptive** | 1,000 | – | 0.0100 [0.940, 0.960] | – |" in table
+def test_the_row_of_the_most_images_is_found_by_its_columns() -> None:
+    few = replace(ROW, n=100)
+    rows = [few, ROW, replace(ROW, eps=0.3)]
+    assert results.largest(rows, dataset="mnist", eps=0.6) == ROW
+    assert results.select(rows, eps=0.6, n=100) == [few]
+    assert results.largest(rows, eps=0.5) is None
 
 
-def test_a_missing_row_is_an_error_that_says_how_to_get_it() -> None:
-    rows = [row for row in _table_rows() if row.knowledge != "adaptive"]
-    with pytest.raises(EvaluationError, match="knowledge=adaptive; run `python -m training evaluate`"):
-        results_table(rows, ("mnist",))
-
-
-@pytest.mark.parametrize(
-    ("clean", "fgsm", "towards", "leaking"),
-    [(0.99, 0.95, 0.95, False), (0.87, 0.91, 0.91, True), (0.95, 0.91, 0.87, True), (0.95, 0.91, 0.89, False)],
-)
-def test_label_leaking_is_told_by_clean_accuracy_or_the_least_likely_class(
-    clean: float, fgsm: float, towards: float, leaking: bool
-) -> None:
-    row = replace(ROW, clean_accuracy=clean, robust_accuracy=fgsm)
-    other = replace(row, attack="fgsm_least_likely", robust_accuracy=towards)
-    assert leaks([row, other], row) is leaking
-    if leaking:
-        rows = [row, other] + [item for item in _table_rows() if item.defense != "autoencoder" or item.attack == "pgd"]
-        assert f"{fgsm:.4f}² (0.9209)" in results_table(rows, ("mnist",))
+def test_rows_that_are_not_to_be_kept_go_when_others_come(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    results.merge(path, [ROW, replace(ROW, dataset="fashion-mnist")])
+    results.merge(path, [replace(ROW, eps=0.3)], keep=lambda row: row.dataset == "mnist")
+    assert [(row.dataset, row.eps) for row in results.read(path)] == [("mnist", 0.3), ("mnist", 0.6)]

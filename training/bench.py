@@ -1,0 +1,156 @@
+"""The test bench: adversarial images made once, and the served graphs' answers to them, by many processes.
+
+Both are kept on disk by the hashes of the weights, so that what was interrupted goes on where it stopped. Attacks run
+in torch, on a GPU where there is one; every answer is an ONNX graph's on the CPU.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from service import manifest as manifests
+from service.catalog import NO_DEFENSE, Catalog, Classifier, Purifier
+from service.catalog import noise as served_noise
+from service.images import rounded
+from training.crafting import Array, Chunk, adversarial, attack_folder, chunks, craft, is_missing
+from training.data import Examples
+from training.errors import BallError
+from training.measurement import CLEAN, AttackSpec, View
+from training.white_boxes import Victim
+from training.workers import Workers
+
+_BATCH = 100
+_BALL_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class TestBench:
+    """Attacks on the served models of one data set, and their answers."""
+
+    __test__ = False  # its name makes pytest curious
+
+    victim: Victim
+    test: Examples
+    cache: Path
+    workers: Workers
+
+    def answers(self, spec: AttackSpec, views: Sequence[View], n: int) -> dict[View, Array]:
+        """Each view's predictions (n,) on the first n test images under an attack.
+
+        Raises:
+            BallError: an adversarial image leaves [0, 1] or its ball (check 2).
+        """
+        parts = list(chunks(self.test.first(n)))
+        self._craft(spec, parts)
+        self._judge(spec, views, parts)
+        return {view: np.concatenate([self._kept(spec, view, chunk) for chunk in parts]) for view in views}
+
+    def forget(self, spec: AttackSpec, views: Sequence[View]) -> None:
+        """Drop the answers that are kept, so that they are given again; the adversarial images stay."""
+        for view in views:
+            shutil.rmtree(_answers_folder(self.victim, spec, view, self.cache), ignore_errors=True)
+
+    def clean_answers(self, view: View, n: int) -> Array:
+        """A view's predictions (n,) on the first n test images as they are."""
+        return self.answers(CLEAN, [view], n)[view]
+
+    def labels(self, n: int) -> Array:
+        """The true classes (n,) of the first n test images."""
+        return self.test.labels[:n].numpy()
+
+    def _craft(self, spec: AttackSpec, parts: list[Chunk]) -> None:
+        missing = [chunk for chunk in parts if is_missing(self.victim, spec, chunk, self.cache)]
+        jobs = [partial(craft, self.victim, spec, chunk, self.cache) for chunk in missing]
+        title = f"{self.victim.dataset} {spec.attack} eps {spec.eps:g}"
+        self._run(jobs, title if spec.defense == NO_DEFENSE else f"{title} on {spec.defense}", craft=True)
+
+    def _judge(self, spec: AttackSpec, views: Sequence[View], parts: list[Chunk]) -> None:
+        wanted = [(chunk, [view for view in views if self._lacks(spec, view, chunk)]) for chunk in parts]
+        jobs = [partial(_judge, self.victim, spec, chunk, missing, self.cache) for chunk, missing in wanted if missing]
+        self._run(jobs, f"{self.victim.dataset} judge {spec.attack} eps {spec.eps:g}", craft=False)
+
+    def _run(self, jobs: Sequence[Callable[[], int]], title: str, *, craft: bool) -> None:
+        if not jobs:
+            return
+        # One GPU is best used by one process.
+        here = craft and self.victim.device == "cuda"
+        done = (job() for job in jobs) if here else self.workers.run(jobs)
+        with tqdm(total=len(jobs), desc=title, unit="chunk", mininterval=2.0, leave=False) as bar:
+            for _ in done:
+                bar.update()
+
+    def _lacks(self, spec: AttackSpec, view: View, chunk: Chunk) -> bool:
+        return chunk.stored(_answers_folder(self.victim, spec, view, self.cache)) is None
+
+    def _kept(self, spec: AttackSpec, view: View, chunk: Chunk) -> Array:
+        kept = chunk.stored(_answers_folder(self.victim, spec, view, self.cache))
+        assert kept is not None
+        return kept
+
+
+def check_ball(images: Array, adv_images: Array, eps: float) -> None:
+    """Check 2: adversarial images lie in [0, 1] and within eps + 1e-6 in L-inf.
+
+    Raises:
+        BallError: one does not.
+    """
+    low, high = float(adv_images.min()), float(adv_images.max())
+    largest = float(np.abs(adv_images - images).max())
+    if not (low >= 0 and high <= 1 and largest <= eps + _BALL_TOLERANCE):
+        raise BallError(
+            f"adversarial images span [{low:.6f}, {high:.6f}] and move pixels by up to {largest:.6f}; "
+            f"allowed: [0, 1] and {eps:g}"
+        )
+
+
+def _answers_folder(victim: Victim, spec: AttackSpec, view: View, cache: Path) -> Path:
+    words = [view.defense]
+    if view.defense != NO_DEFENSE:
+        graph = manifests.read(victim.models).graph(victim.dataset, "purifier", view.defense)
+        words += [graph.weights[0].sha256[:8], view.noise, str(view.seed)]
+    words += ["rounded"] if view.rounded else []
+    return attack_folder(victim, spec, cache) / "-".join(words)
+
+
+def _judge(victim: Victim, spec: AttackSpec, chunk: Chunk, views: list[View], cache: Path) -> int:
+    adv_images = adversarial(victim, spec, chunk, cache)
+    check_ball(chunk.images, adv_images, spec.eps)
+    catalog = _catalog(victim.models)
+    classifier = catalog.classifier(victim.dataset)
+    for view in views:
+        purifier = catalog.purifier(victim.dataset, view.defense)
+        seen = rounded(adv_images) if view.rounded else adv_images
+        chunk.store(_answers_folder(victim, spec, view, cache), _answer(classifier, purifier, view, seen, chunk.start))
+    return len(chunk.labels)
+
+
+def _answer(classifier: Classifier, purifier: Purifier | None, view: View, images: Array, start: int) -> Array:
+    noise = None if purifier is None else _noise(purifier, view, len(images), start)
+    parts = []
+    for first in range(0, len(images), _BATCH):
+        seen = images[first : first + _BATCH]
+        if purifier is not None and noise is not None:
+            seen = purifier.session.run(images=seen, noise=noise[first : first + _BATCH])["purified_images"]
+        parts.append(classifier.logits(seen).argmax(axis=1).astype(np.uint8))
+    return np.concatenate(parts)
+
+
+def _noise(purifier: Purifier, view: View, n: int, start: int) -> Array:
+    """Zero; or one draw for all images, as a request with that seed sees it; or a fresh draw for each image."""
+    if view.noise == "drawn":
+        shape: tuple[int, ...] = served_noise(purifier.graph, n, None).shape
+        return np.random.default_rng([view.seed, start, 2]).standard_normal(shape, dtype=np.float32)
+    fixed: Array = served_noise(purifier.graph, 1, view.seed if view.noise == "fixed" else None)
+    return np.broadcast_to(fixed, (n, *fixed.shape[1:])).copy()
+
+
+@lru_cache(maxsize=1)
+def _catalog(models: Path) -> Catalog:
+    return Catalog.load(models, "cpu", threads=1)

@@ -1,0 +1,115 @@
+"""The gates of an evaluation and their verdicts, in models/checks.json.
+
+`row_checks` reads the rows, `probes` measures what no row holds; this module puts their outcomes together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from service.manifest import Manifest
+from training import row_checks
+from training.errors import EvaluationError
+from training.outcome import FAILED, Outcome, Verdict
+from training.probes import Probes
+from training.results import Row, select
+from training.served import artefact
+
+FILE_NAME = "checks.json"
+RULES = {
+    1: ("eval mode", "accuracy at eps 0 equals clean accuracy exactly; an attack leaves weights and buffers alone"),
+    2: ("ball", "every adversarial image in [0, 1] and within eps + 1e-6; accuracy after rounding to 8 bits reported"),
+    3: ("reach", "steps x step_size of at least 2.5 eps, or the effective eps is printed"),
+    4: ("monotone", "accuracy does not rise with eps by more than one standard error"),
+    5: ("unbounded", "PGD at eps 1 leaves 0 undefended, and at most chance through the pipeline (adaptive)"),
+    6: ("strength", "PGD at least as strong as FGSM at the same eps; twice the steps move accuracy by < 1 point"),
+    7: ("cross-library", "FGSM equals Foolbox's to 1e-6, PGD's accuracy within a point, on the same weights"),
+    8: ("adaptive ≤ oblivious", "and fixed or zero noise helps the attacker at least as much as fresh noise"),
+    9: ("masking", "BPDA-identity, Square, transfer and random noise do not beat the white-box attack"),
+    10: ("worst case", "the headline is the worst over the attacks on each image, not an average"),
+    11: ("canaries", "breaks an undefended VGG and a gradient-killing fake defence, not an adversarially trained net"),
+    12: ("parity", "ONNX and torch agree on logits to 1e-4 and on every label, for the same noise"),
+    13: ("label leaking", "FGSM leaves at most 3 points more than no attack or FGSM to the least likely class"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check's verdict on the graphs of one data set. `measured` holds its figures by name."""
+
+    dataset: str
+    number: int
+    name: str
+    rule: str
+    verdict: Verdict
+    why: str
+    measured: dict[str, float]
+    artefact: str
+
+
+def run(models: Path, manifest: Manifest, dataset: str, rows: Sequence[Row], probes: Probes) -> list[Check]:
+    """All checks on a data set's shipped purifier and what stands beside it, saved to models/checks.json.
+
+    Costly probes that stand there for the same graphs are taken as they are.
+    """
+    defenses = manifest.defenses(dataset)
+    own = select(rows, dataset=dataset)
+    served = artefact(manifest, dataset, defenses[0])
+    kept = {check.number: Outcome(check.verdict, check.why, check.measured)
+            for check in read(models / FILE_NAME) if (check.dataset, check.artefact) == (dataset, served)}  # fmt: skip
+    outcomes = {
+        1: probes.eval_mode(own),
+        2: probes.ball(),
+        3: row_checks.reach(own),
+        4: row_checks.monotone(own),
+        5: row_checks.unbounded(own, defenses[0]),
+        6: row_checks.strength(own, defenses[0]),
+        7: probes.cross_library(kept.get(7)),
+        8: row_checks.adaptive_beats_oblivious(own, defenses[0]),
+        9: row_checks.masking(own, defenses[0]),
+        10: row_checks.worst_case(own, defenses[0]),
+        11: probes.canaries(own, kept.get(11)),
+        12: probes.parity(),
+        13: row_checks.leaking(own, defenses),
+    }
+    found = [_check(dataset, number, outcome, served) for number, outcome in outcomes.items()]
+    save(models, found)
+    return found
+
+
+def broken_ball(manifest: Manifest, dataset: str, why: str) -> Check:
+    """Check 2, failed."""
+    served = artefact(manifest, dataset, manifest.defenses(dataset)[0])
+    return _check(dataset, 2, Outcome(FAILED, why), served)
+
+
+def save(models: Path, checks: Iterable[Check]) -> None:
+    """Put checks in the place of those of the same data set and number; the file is replaced in one step."""
+    path = models / FILE_NAME
+    merged = {(check.dataset, check.number): check for check in [*read(path), *checks]}
+    temporary = path.with_suffix(".tmp")
+    ordered = [asdict(merged[place]) for place in sorted(merged)]
+    temporary.write_text(json.dumps(ordered, indent=2, ensure_ascii=False) + "\n")
+    temporary.replace(path)
+
+
+def read(path: Path) -> list[Check]:
+    """All checks; none where the file does not exist.
+
+    Raises:
+        EvaluationError: the file is not a list of checks.
+    """
+    if not path.exists():
+        return []
+    try:
+        return [Check(**entry) for entry in json.loads(path.read_text())]
+    except (ValueError, TypeError) as error:
+        raise EvaluationError(f"{path} is not a list of checks: {error}") from error
+
+
+def _check(dataset: str, number: int, outcome: Outcome, served: str) -> Check:
+    name, rule = RULES[number]
+    return Check(dataset, number, name, rule, outcome.verdict, outcome.why, outcome.measured, served)

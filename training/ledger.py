@@ -1,0 +1,84 @@
+"""What an evaluation has measured so far: rows and confusions of one data set, saved after each attack."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from service.manifest import Manifest
+from training import confusions, metrics, results
+from training.crafting import Array
+from training.export import current_commit
+from training.measurement import AttackSpec, View, attack_name, knowledge
+from training.results import Row
+from training.served import artefact, is_current
+
+
+class Ledger:
+    """The rows of a models folder. Rows of this data set whose graphs have been replaced go at the first `save`."""
+
+    def __init__(self, models: Path, manifest: Manifest, dataset: str) -> None:
+        self._models = models
+        self._manifest = manifest
+        self._dataset = dataset
+        self._commit = current_commit()
+        self._rows = {row.key: row for row in filter(self._lasts, results.read(models / results.FILE_NAME))}
+        self._counts = confusions.read(models / confusions.FILE_NAME)
+
+    def find(self, blank: Row) -> Row | None:
+        """The row that measured the same on the same graphs; None where there is none with its confusions."""
+        row = self._rows.get(blank.key)
+        return row if row is not None and confusions.identity(row) in self._counts else None
+
+    def blank(self, spec: AttackSpec, view: View, n: int) -> Row:
+        """A row that says what is to be measured."""
+        return Row(
+            dataset=self._dataset,
+            classifier="vgg16",
+            defense=view.defense,
+            attack=attack_name(spec, view),
+            norm="linf",
+            eps=spec.eps,
+            knowledge=knowledge(spec, view),
+            noise=view.noise,
+            steps=spec.steps,
+            step_size=round(spec.step_size, 6),
+            restarts=spec.restarts,
+            eot=spec.eot,
+            seed=view.seed or spec.seed,
+            split="test",
+            n=n,
+            clean_accuracy=0.0,
+            robust_accuracy=0.0,
+            ci_low=0.0,
+            ci_high=1.0,
+            artefact=artefact(self._manifest, self._dataset, view.defense),
+            precision="fp32",
+            runtime="onnxruntime",
+            device="cpu",
+            commit=self._commit,
+        )
+
+    def record(self, blank: Row, labels: Array, clean: Array, answers: Array) -> Row:
+        """Fill a row with what was answered on the clean and on the attacked images, each (n,)."""
+        share = float((answers == labels).mean())
+        low, high = metrics.wilson_interval(share, len(labels))
+        row = replace(
+            blank,
+            clean_accuracy=round(float((clean == labels).mean()), 4),
+            robust_accuracy=round(share, 4),
+            ci_low=round(low, 4),
+            ci_high=round(high, 4),
+        )
+        self._rows[row.key] = row
+        self._counts[confusions.identity(row)] = confusions.count(labels, answers)
+        return row
+
+    def save(self) -> None:
+        """Write models/results.csv and models/confusions.csv, each replaced in one step."""
+        path = self._models / results.FILE_NAME
+        results.merge(path, self._rows.values(), keep=self._lasts)
+        confusions.write(self._models / confusions.FILE_NAME, self._counts, results.read(path))
+
+    def _lasts(self, row: Row) -> bool:
+        return row.dataset != self._dataset or is_current(self._manifest, row)
