@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -72,9 +72,13 @@ def _parser() -> argparse.ArgumentParser:
     for command in (export, evaluate, report, everything):
         command.add_argument("--models-dir", type=Path, default=Path("models"))
     evaluate.add_argument("--protocol", choices=PROTOCOLS, default="paper")
-    evaluate.add_argument("--n", type=_positive, help="test images for FGSM and the clean answers")
-    evaluate.add_argument("--pgd-n", type=_positive, help="test images for iterative attacks")
-    evaluate.add_argument("--check-n", type=_positive, help="test images for what only the checks need")
+    for name, text in (
+        ("n", "test images for the clean answers and FGSM at the paper's headline budget"),
+        ("pgd-n", "test images for PGD at its headline budget"),
+        ("sweep-n", "test images for the other budgets and noises"),
+        ("check-n", "test images for what only the checks need"),
+    ):
+        evaluate.add_argument(f"--{name}", type=_positive, help=text)
     evaluate.add_argument("--again", action="store_true", help="measure also what is in results.csv already")
     report.add_argument("--readme", type=Path, default=Path("README.md"))
     report.add_argument(
@@ -201,7 +205,7 @@ def _configured(config: Config, options: argparse.Namespace) -> Config:
 
 def _sizes(options: argparse.Namespace) -> Sizes:
     default = DEFAULT_SIZES[options.protocol]
-    return Sizes(options.n or default.n, options.pgd_n or default.pgd_n, options.check_n or default.check_n)
+    return Sizes(**{name: getattr(options, name) or value for name, value in asdict(default).items()})
 
 
 def _defenses() -> tuple[str, ...]:

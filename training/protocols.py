@@ -29,17 +29,18 @@ _PGD = AttackSpec("pgd", HEADLINE_PGD_EPS, steps=PGD_STEPS, random_start=True)
 
 @dataclass(frozen=True)
 class Sizes:
-    """Test images for attacks of at most one gradient, for iterative ones, and for those that only checks need."""
+    """Test images for the paper's Table 2: attacks of one gradient, and of forty; for all else; for the checks alone."""
 
     n: int
     pgd_n: int
+    sweep_n: int
     check_n: int
 
 
 DEFAULT_SIZES = {
-    "paper": Sizes(10_000, 10_000, 400),
-    "adaptive": Sizes(10_000, 1_000, 400),
-    "quick": Sizes(200, 50, 50),
+    "paper": Sizes(10_000, 10_000, 10_000, 400),
+    "adaptive": Sizes(10_000, 1_000, 1_000, 400),
+    "quick": Sizes(200, 50, 50, 50),
 }
 
 
@@ -63,13 +64,12 @@ def zero_noise(defense: str) -> View:
 def _paper(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
     """The paper's tables: attackers are oblivious, that is they know the classifier and not the purifier."""
     shipped = (UNDEFENDED, zero_noise(defenses[0]))
-    everyone = (UNDEFENDED, *map(zero_noise, defenses), *_other_noises(defenses))
-    yield Measurement(CLEAN, sizes.n, everyone)
-    yield Measurement(_FGSM, sizes.n, everyone)
-    yield Measurement(_LEAKING, sizes.n, (UNDEFENDED, *map(zero_noise, defenses)))
-    yield from (Measurement(replace(_FGSM, eps=eps), sizes.n, shipped) for eps in FGSM_EPS if eps != _FGSM.eps)
-    yield Measurement(_PGD, sizes.pgd_n, everyone)
-    yield from (Measurement(replace(_PGD, eps=eps), sizes.pgd_n, shipped) for eps in PGD_EPS if eps != _PGD.eps)
+    everyone = (UNDEFENDED, *map(zero_noise, defenses))
+    for attack, n in ((CLEAN, sizes.n), (_FGSM, sizes.n), (_LEAKING, sizes.n), (_PGD, sizes.pgd_n)):
+        yield Measurement(attack, n, everyone)
+    yield from (Measurement(attack, sizes.sweep_n, _other_noises(defenses)) for attack in (CLEAN, _FGSM, _PGD))
+    sweep = [replace(_FGSM, eps=eps) for eps in FGSM_EPS] + [replace(_PGD, eps=eps) for eps in PGD_EPS]
+    yield from (Measurement(attack, sizes.sweep_n, shipped) for attack in sweep if attack not in {_FGSM, _PGD})
     yield from _strength(_PGD, UNDEFENDED, sizes)
 
 
@@ -88,9 +88,9 @@ def _adaptive(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
     if PAPER_DEFENSE in defenses:
         on_paper = replace(_PGD, defense=PAPER_DEFENSE)
         yield Measurement(on_paper, n, (zero_noise(PAPER_DEFENSE), served))
-    fgsm_through = replace(_FGSM, defense=shipped)
-    yield from (Measurement(replace(fgsm_through, eps=eps), sizes.n, (served,)) for eps in FGSM_EPS)
-    yield from (Measurement(replace(through, eps=eps), n, (served,)) for eps in PGD_EPS if eps != through.eps)
+    sweep = [replace(_FGSM, defense=shipped, eps=eps) for eps in FGSM_EPS]
+    sweep += [replace(through, eps=eps) for eps in PGD_EPS if eps != through.eps]
+    yield from (Measurement(attack, sizes.sweep_n, (served,)) for attack in sweep)
     yield from _strength(through, served, sizes)
     yield Measurement(replace(through, noise="drawn", eot=EOT_DRAWS), n, (View(shipped, "drawn"),))
 

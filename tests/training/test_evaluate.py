@@ -20,7 +20,7 @@ from training.probes import Probes
 from training.protocols import Sizes
 from training.results import Row
 
-SIZES = Sizes(n=60, pgd_n=20, check_n=10)
+SIZES = Sizes(n=60, pgd_n=20, sweep_n=20, check_n=10)
 
 
 @pytest.fixture(autouse=True)
