@@ -68,7 +68,6 @@ class PurifierConfig:
     images with uniform noise. `attacked_images` caps how many training images have a PGD perturbation.
     The loss is the mean squared error to the unperturbed image, plus, from `classifier_epoch` on,
     `classifier_weight` times the frozen classifier's cross-entropy on the first `classifier_share` of the batch.
-    `started_from` names the weights that training went on from, where it did not start afresh.
     """
 
     architecture: str
@@ -83,31 +82,28 @@ class PurifierConfig:
     classifier_weight: float = 0.0
     classifier_epoch: int = 2
     classifier_share: float = 0.5
-    started_from: str = ""
     seed: int = 0
 
 
 PURIFIERS = {
     ("mnist", "autoencoder"): PurifierConfig(
         architecture="autoencoder",
-        schedule=Schedule(epochs=11, batch_size=128, learning_rate=1e-3, weight_decay=1e-4),
+        schedule=Schedule(epochs=14, batch_size=128, learning_rate=1e-3, weight_decay=1e-4),
         noise_std=0.1,
-        clean=0.15,
-        fgsm=0.45,
-        pgd=0.35,
-        attacked_images=12_800,
-        classifier_weight=0.01,
-        classifier_epoch=4,
+        clean=0.2,
+        fgsm=0.3,
+        pgd=0.45,
+        classifier_weight=0.02,
+        classifier_epoch=3,
         classifier_share=0.375,
     ),
     ("fashion-mnist", "autoencoder"): PurifierConfig(
         architecture="autoencoder",
-        schedule=Schedule(epochs=13, batch_size=128, learning_rate=1e-3, weight_decay=1e-4),
+        schedule=Schedule(epochs=14, batch_size=128, learning_rate=1e-3, weight_decay=1e-4),
         noise_std=0.1,
-        clean=0.2,
-        fgsm=0.45,
-        pgd=0.3,
-        attacked_images=15_360,
+        clean=0.25,
+        fgsm=0.3,
+        pgd=0.4,
         classifier_weight=0.04,
         classifier_epoch=2,
         classifier_share=0.375,

@@ -81,19 +81,16 @@ def train_purifier(
     device: torch.device,
     folder: Path,
     attacks: Path,
-    start: Path | None = None,
 ) -> nn.Module:
     """A purifier in eval mode, the best epoch by the mean of its validation accuracies. Resumes from `folder`.
 
-    The attacked validation images are kept in `attacks`. Training goes on from the weights in `start`, where given.
+    The attacked validation images are kept in `attacks`.
 
     Raises:
         CheckpointError: see `fit`.
     """
     torch.manual_seed(config.seed)
     module = ARCHITECTURES[config.architecture](config.noise_std)
-    if start is not None:
-        module.load_state_dict(torch.load(start, map_location="cpu", weights_only=True))
     module.to(device)
     purifier = cast(Purifier, module)
     classifier = freeze(classifier)

@@ -2,11 +2,14 @@
 
 GELU activations and Gaussian noise on the latent as in the paper; unlike the paper's it keeps the latent
 spatial (7x7) and hands the 14x14 features across, so that what a clean image shows is not lost on the way.
+It sees pixels as Fourier features (arXiv 2006.10739): what a pixel was before an attack is an oscillating function of
+what it is now (after FGSM .6, 0 and .6 were black, .4 and 1 white), which convolutions learn slowly from bare values.
 Knows nothing of attacks or classifiers.
 """
 
 from __future__ import annotations
 
+import math
 from typing import cast
 
 import torch
@@ -22,15 +25,21 @@ class Autoencoder(nn.Module):
     Args:
         width: channels at 14x14; twice as many at 7x7.
         depth: residual blocks at 7x7.
+        octaves: Fourier features of a pixel: sine and cosine of pi, 2 pi, … 2^(octaves - 1) pi times its value.
         noise_std: standard deviation of the Gaussian noise on the latent.
     """
 
-    def __init__(self, width: int = 48, depth: int = 3, noise_std: float = 0.1) -> None:
+    def __init__(self, width: int = 48, depth: int = 3, octaves: int = 5, noise_std: float = 0.1) -> None:
         super().__init__()
         self.noise_std = noise_std
         self.noise_shape: tuple[int, ...] = (2 * width, 7, 7)
         # Folding 2x2 pixels into channels loses nothing and makes the widest layers four times cheaper.
-        self.encoder = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4, width, 3, padding=1), _Block(width))
+        self.encoder = nn.Sequential(
+            _FourierFeatures(octaves),
+            nn.PixelUnshuffle(2),
+            nn.Conv2d(4 * (1 + 2 * octaves), width, 3, padding=1),
+            _Block(width),
+        )
         self.down = nn.Sequential(nn.GELU(), nn.Conv2d(width, 2 * width, 3, stride=2, padding=1))
         self.bottom = nn.Sequential(*(_Block(2 * width) for _ in range(depth)))
         self.up = nn.Sequential(nn.GELU(), nn.Conv2d(2 * width, 4 * width, 1), nn.PixelShuffle(2))
@@ -47,6 +56,19 @@ class Autoencoder(nn.Module):
     def draw_noise(self, n: int, device: torch.device) -> Tensor:
         """Standard normal noise (n, 2 width, 7, 7) from torch's global generator."""
         return torch.randn(n, *self.noise_shape, device=device)
+
+
+class _FourierFeatures(nn.Module):
+    """Images (N, 1, H, W) to (N, 1 + 2 octaves, H, W): the values, their sines and their cosines."""
+
+    def __init__(self, octaves: int) -> None:
+        super().__init__()
+        frequencies = math.pi * 2.0 ** torch.arange(octaves).view(1, -1, 1, 1)
+        self.register_buffer("frequencies", frequencies, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        angles = images * cast(Tensor, self.frequencies)
+        return torch.cat([images, torch.sin(angles), torch.cos(angles)], dim=1)
 
 
 class _Block(nn.Module):
