@@ -29,7 +29,7 @@ _PGD = AttackSpec("pgd", HEADLINE_PGD_EPS, steps=PGD_STEPS, random_start=True)
 
 @dataclass(frozen=True)
 class Sizes:
-    """Test images for the paper's Table 2: attacks of one gradient, and of forty; for all else; for the checks alone."""
+    """Test images for the paper's Table 2 (FGSM and clean; PGD), for all else, and for what only the checks need."""
 
     n: int
     pgd_n: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +14,7 @@ from training import attack_sets, metrics
 from training.config import PurifierConfig
 from training.data import Examples
 from training.devices import autocast
-from training.fitting import Job, fit
+from training.fitting import BatchLoss, Job, fit
 from training.pipeline import Pipeline, Purifier, freeze
 from training.purifiers import ARCHITECTURES
 from training.weights import round_to_stored_precision
@@ -84,16 +84,48 @@ def train_purifier(
 ) -> nn.Module:
     """A purifier in eval mode, the best epoch by the mean of its validation accuracies. Resumes from `folder`.
 
-    The attacked validation images are kept in `attacks`.
+    Where the configuration has a `polish`, it goes on from the best epoch, and its own best is kept. The attacked
+    validation images are kept in `attacks`.
 
     Raises:
         CheckpointError: see `fit`.
     """
     torch.manual_seed(config.seed)
-    module = ARCHITECTURES[config.architecture](config.noise_std)
-    module.to(device)
-    purifier = cast(Purifier, module)
+    module = ARCHITECTURES[config.architecture](config.noise_std).to(device)
     classifier = freeze(classifier)
+    validate = _validation(validation.first(_VALIDATION_IMAGES), classifier, module, attacks, device)
+    stages = [(folder, config, config.schedule)]
+    if config.polish is not None:
+        stages.append((folder / "polish", _polishing(config), config.polish))
+    for place, stage, schedule in stages:
+        job = Job(
+            name=" ".join(place.relative_to(folder.parents[1]).parts),
+            folder=place,
+            config=config,
+            schedule=schedule,
+            examples=len(attacked.examples),
+            select="mean_accuracy",
+            seed=config.seed,
+            depends_on=attacks.parent.name,
+        )
+        fit(job, module, _objective(attacked, module, classifier, stage, device), validate)
+    round_to_stored_precision(module)
+    torch.save(module.state_dict(), folder / "weights.pt")
+    return module
+
+
+def _polishing(config: PurifierConfig) -> PurifierConfig:
+    """The mix of the second stage: more clean images at the cost of all others, and the classifier from the start."""
+    left = (1 - config.polish_clean) / (1 - config.clean)
+    return replace(
+        config, clean=config.polish_clean, fgsm=config.fgsm * left, pgd=config.pgd * left, classifier_epoch=0
+    )
+
+
+def _objective(
+    attacked: AttackedExamples, module: nn.Module, classifier: nn.Module, config: PurifierConfig, device: torch.device
+) -> BatchLoss:
+    purifier = cast(Purifier, module)
     steps_per_epoch = len(attacked.examples) // config.schedule.batch_size
 
     def batch_loss(indices: Tensor, step: int) -> tuple[Tensor, Mapping[str, float]]:
@@ -115,21 +147,7 @@ def train_purifier(
         losses.setdefault("cross_entropy", float("nan"))
         return loss, losses
 
-    validate = _validation(validation.first(_VALIDATION_IMAGES), classifier, module, attacks, device)
-    job = Job(
-        name=f"{config.architecture} {folder.parent.name}",
-        folder=folder,
-        config=config,
-        schedule=config.schedule,
-        examples=len(attacked.examples),
-        select="mean_accuracy",
-        seed=config.seed,
-        depends_on=attacks.parent.name,
-    )
-    fit(job, module, batch_loss, validate)
-    round_to_stored_precision(module)
-    torch.save(module.state_dict(), folder / "weights.pt")
-    return module
+    return batch_loss
 
 
 def _validation(
