@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from service import manifest as manifests
-from service.attacks import WhiteBox, fgsm, pgd
+from service.attacks import Cotangent, WhiteBox, fgsm, pgd
 from service.catalog import NO_DEFENSE
 from training.data import Examples
 from training.measurement import AttackSpec
@@ -93,12 +93,12 @@ def adversarial(victim: Victim, spec: AttackSpec, chunk: Chunk, cache: Path) -> 
     if spec.attack == "random_noise":
         rng = np.random.default_rng([spec.seed, chunk.start])
         corners = rng.choice(np.array([-1.0, 1.0], np.float32), chunk.images.shape)
-        return cast(Array, fgsm(_Direction(corners), chunk.images, chunk.labels, eps=spec.eps))
+        return cast(Array, fgsm(_Direction(corners), chunk.images, chunk.labels, eps=spec.eps).adv_images)
     stored = chunk.stored(attack_folder(victim, _kept(spec), cache))
     if stored is None:
         raise FileNotFoundError(f"images {chunk.start} to {chunk.start + len(chunk.labels)} were not crafted: {spec}")
     if spec.attack == "fgsm":
-        return cast(Array, fgsm(_Direction(stored), chunk.images, chunk.labels, eps=spec.eps))
+        return cast(Array, fgsm(_Direction(stored), chunk.images, chunk.labels, eps=spec.eps).adv_images)
     return stored
 
 
@@ -138,7 +138,7 @@ def _attack(model: WhiteBox, spec: AttackSpec, images: Tensor, labels: Tensor, r
             random_start=spec.random_start,
             targeted=targeted,
             rng=rng,
-        ),
+        ).adv_images,
     )
 
 
@@ -153,3 +153,6 @@ class _Direction:
 
     def loss_gradient(self, images: Array, labels: Array) -> tuple[None, Array]:
         return None, self._direction
+
+    def vector_jacobian(self, images: Array, cotangent: Cotangent) -> tuple[None, Array]:
+        raise NotImplementedError("a direction is of one loss only")

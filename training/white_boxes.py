@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from service import manifest as manifests
-from service.attacks import WhiteBox
+from service.attacks import Cotangent, WhiteBox
 from service.catalog import NO_DEFENSE
 from service.catalog import noise as served_noise
 from training import devices
@@ -61,11 +61,14 @@ class PipelineWhiteBox:
 
     def loss_gradient(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N, 10) of the last look, and the mean gradient of each image's cross-entropy to its label."""
-        total = torch.zeros_like(images)
-        for _ in range(self._eot):
-            logits, gradient = self._look(images).loss_gradient(images, labels)
-            total += gradient
-        return logits, total / self._eot
+        return self._mean([self._look(images).loss_gradient(images, labels) for _ in range(self._eot)])
+
+    def vector_jacobian(self, images: Tensor, cotangent: Cotangent) -> tuple[Tensor, Tensor]:
+        """Logits (N, 10) of the last look, and the mean gradient of the loss."""
+        return self._mean([self._look(images).vector_jacobian(images, cotangent) for _ in range(self._eot)])
+
+    def _mean(self, looks: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        return looks[-1][0], torch.stack([gradient for _, gradient in looks]).mean(dim=0)
 
     def _look(self, images: Tensor) -> TorchWhiteBox:
         noise = self._draw(len(images))
@@ -87,6 +90,10 @@ class IdentityWhiteBox:
     def loss_gradient(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N, 10), and the gradient of the cross-entropy by the purified images."""
         return self._classifier.loss_gradient(self._purified(images), labels)
+
+    def vector_jacobian(self, images: Tensor, cotangent: Cotangent) -> tuple[Tensor, Tensor]:
+        """Logits (N, 10), and the gradient of the loss by the purified images."""
+        return self._classifier.vector_jacobian(self._purified(images), cotangent)
 
     @torch.no_grad()
     def _purified(self, images: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ def test_rows_hold_the_accuracy_of_the_served_graphs_on_the_crafted_images(
 ) -> None:
     rows = _evaluate(models, examples)
     row = _find(rows, attack="fgsm", eps=0.6, defense="none")
-    adv_images = fgsm(TorchWhiteBox(served_classifier), examples.images, examples.labels, eps=0.6)
+    adv_images = fgsm(TorchWhiteBox(served_classifier), examples.images, examples.labels, eps=0.6).adv_images
     expected = (served_classifier(adv_images).argmax(1) == examples.labels).float().mean().item()
     assert row.robust_accuracy == pytest.approx(expected, abs=1e-4)
     assert (row.knowledge, row.noise, row.n) == ("oblivious", "", 60)
