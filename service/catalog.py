@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 
 from service import manifest as manifests
-from service.attacks import Cotangent, WhiteBox
+from service.attacks import BlackBox, WhiteBox
 from service.errors import ManifestError, ParameterError, shortened
 from service.inference import DeviceChoice, Runtime, Session
 from service.samples import SampleSet, read_samples
 from service.sessions import Sessions
+from service.victims import GradientModel, PipelineAnswers, seen_through
 
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 NO_DEFENSE = "none"
 DEFAULT_DEFENSE = "autoencoder"
-_CLASSES = 10
 # What every data set must have, so that nothing is found missing in a request.
 _REQUIRED: tuple[tuple[manifests.Kind, str], ...] = (
     ("classifier", NO_DEFENSE),
@@ -56,49 +56,6 @@ class Purifier:
     def purify(self, images: FloatArray, seed: int | None = None) -> FloatArray:
         """Purified images (N, 1, 28, 28) in [0, 1]; without a seed the noise is zero, with one it is drawn."""
         return self.session.run(images=images, noise=noise(self.graph, len(images), seed))["purified_images"]
-
-
-class GradientModel:
-    """A classifier or pipeline as a white-box attack sees it. Conforms to `service.attacks.WhiteBox`.
-
-    Its gradient graph takes `cotangent` (N, 10) and `softmax_weight` (N, 1) and returns the logits and the
-    gradient of a loss by the images: with weight 1 and a cotangent of minus one-hot the cross-entropy's, in one
-    pass and without cancellation where the softmax is 1; with weight 0 the vector-Jacobian product of any cotangent.
-    """
-
-    def __init__(self, forward: Session, gradient: Session, fixed_noise: FloatArray | None = None) -> None:
-        self._forward = forward
-        self._gradient = gradient
-        self._noise = fixed_noise
-
-    def logits(self, images: FloatArray) -> FloatArray:
-        """Logits (N, 10)."""
-        return self._forward.run(images=images, **self._noise_for(images))["logits"]
-
-    def loss_gradient(self, images: FloatArray, labels: IntArray) -> tuple[FloatArray, FloatArray]:
-        """Logits (N, 10) and the gradient of the cross-entropy to labels (N,) by the images."""
-        return self._pull(images, -np.eye(_CLASSES, dtype=np.float32)[labels], softmax_weight=1.0)
-
-    def vector_jacobian(self, images: FloatArray, cotangent: Cotangent) -> tuple[FloatArray, FloatArray]:
-        """Logits (N, 10) and the gradient by the images of any loss, by its derivative by the logits."""
-        weights = cotangent(self.logits(images)) if callable(cotangent) else cotangent
-        return self._pull(images, weights, softmax_weight=0.0)
-
-    def _pull(
-        self, images: FloatArray, cotangent: FloatArray, softmax_weight: float
-    ) -> tuple[FloatArray, FloatArray]:
-        outputs = self._gradient.run(
-            images=images,
-            cotangent=cotangent,
-            softmax_weight=np.full((len(images), 1), softmax_weight, np.float32),
-            **self._noise_for(images),
-        )
-        return outputs["logits"], outputs["images_gradient"]
-
-    def _noise_for(self, images: FloatArray) -> Mapping[str, FloatArray]:
-        if self._noise is None:
-            return {}
-        return {"noise": np.broadcast_to(self._noise, (len(images), *self._noise.shape[1:])).copy()}
 
 
 class Catalog:
@@ -186,20 +143,33 @@ class Catalog:
         graph = self.manifest.graph(self._known(dataset), "pipeline", defense)
         return graph, self._sessions.of(graph)
 
-    def white_box(self, dataset: str, defense: str = NO_DEFENSE, seed: int | None = None) -> WhiteBox:
+    def white_box(self, dataset: str, defense: str = NO_DEFENSE, seed: int | None = None, draws: int = 0) -> WhiteBox:
         """What an attacker sees who knows the classifier ('none') or the whole pipeline (a defense).
 
-        With a defense, the latent noise is fixed: zero without a seed, one draw with one.
+        With a defense, the latent noise is fixed, zero without a seed, one draw with one; or, where `draws` is above
+        0, every look averages over as many fresh draws, of which the seed (default 0) makes the first.
 
         Raises:
             ParameterError: the data set or the defense is unknown, or no gradient is shipped for it.
         """
         purifier = self.purifier(dataset, defense)
-        gradient = self._gradient(dataset, defense)
+        gradient = self._sessions.of(self._gradient(dataset, defense))
         if purifier is None:
-            return GradientModel(self.classifier(dataset).session, self._sessions.of(gradient))
+            return GradientModel(self.classifier(dataset).session, gradient)
         _, pipeline = self.pipeline(dataset, defense)
-        return GradientModel(pipeline, self._sessions.of(gradient), noise(purifier.graph, 1, seed))
+        return seen_through(lambda draw: GradientModel(pipeline, gradient, draw), noise(purifier.graph, 1, seed), seed, draws)
+
+    def black_box(self, dataset: str, defense: str, seed: int | None = None, draws: int = 0) -> BlackBox:
+        """What an attacker sees who may only ask the pipeline; the noise as in `white_box`. Needs no gradient.
+
+        Raises:
+            ParameterError: the data set or the defense is unknown.
+        """
+        purifier = self.purifier(dataset, defense)
+        if purifier is None:
+            return self.classifier(dataset)
+        _, pipeline = self.pipeline(dataset, defense)
+        return seen_through(lambda draw: PipelineAnswers(pipeline, draw), noise(purifier.graph, 1, seed), seed, draws)
 
     def samples(self, dataset: str) -> SampleSet:
         """The shipped test images of a data set.
