@@ -157,7 +157,9 @@ class Catalog:
         if purifier is None:
             return GradientModel(self.classifier(dataset).session, gradient)
         _, pipeline = self.pipeline(dataset, defense)
-        return seen_through(lambda draw: GradientModel(pipeline, gradient, draw), noise(purifier.graph, 1, seed), seed, draws)
+        return seen_through(
+            lambda draw: GradientModel(pipeline, gradient, draw), noise(purifier.graph, 1, seed), seed, draws
+        )
 
     def black_box(self, dataset: str, defense: str, seed: int | None = None, draws: int = 0) -> BlackBox:
         """What an attacker sees who may only ask the pipeline; the noise as in `white_box`. Needs no gradient.

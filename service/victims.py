@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from service.attacks import BlackBox, Cotangent
+from service.images import FloatArray
 from service.inference import Session
 
-FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 _CLASSES = 10
 _View = TypeVar("_View", bound=BlackBox)

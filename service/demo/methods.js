@@ -16,28 +16,12 @@ const ACCESS = {
   scores: "sees the network’s probabilities alone.",
   decisions: "sees the network’s answers alone.",
 };
-const FALLBACK = ["fgsm", "pgd"];
-const EPS = { name: "eps", maximum: 1, default: 0.15 };
-const STEPS = { name: "steps", maximum: 100, default: 40 };
 
 /**
  * The methods: name, title, hint, whether one can be led to a class, its knowledge by target, and the parameters `eps`
- * and `steps`, null where a method has none. From GET /attacks, or from the API's description where there is no such list.
+ * and `steps`, null where a method has none.
  */
-export async function readMethods() {
-  const { paths } = await askJson("openapi.json");
-  if (paths["/attacks"]) return (await askJson("attacks")).methods.map(described);
-  const method = paths["/attack"]?.post?.parameters?.find(({ name }) => name === "method");
-  return (method?.schema?.enum ?? FALLBACK).map((name) => ({
-    name,
-    title: attackTitle(name),
-    hint: HINTS[name] ?? "",
-    targeted: true,
-    knowledge: { classifier: "oblivious", pipeline: "adaptive" },
-    eps: EPS,
-    steps: name === "fgsm" ? null : STEPS,
-  }));
-}
+export const readMethods = async () => (await askJson("attacks")).methods.map(described);
 
 function described({ method, title, aim, access, targeted, knowledge, norms, parameters }) {
   const [norm] = norms;

@@ -13,10 +13,11 @@ import pytest
 
 from service import manifest as manifests
 from service.attacks.white_box import cross_entropy
-from service.catalog import Catalog, GradientModel, noise
+from service.catalog import Catalog, noise
 from service.errors import ManifestError, ParameterError
 from service.images import from_bytes
 from service.inference import Session, Tensors
+from service.victims import GradientModel
 from tests.service.asking import Array
 from tests.service.tiny_models import BAND, BOOST, CONTRAST, NOISE, SCALE, image_of
 
