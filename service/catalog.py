@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from service import manifest as manifests
-from service.attacks import WhiteBox
+from service.attacks import Cotangent, WhiteBox
 from service.errors import ManifestError, ParameterError, shortened
 from service.images import SIZE
 from service.inference import DeviceChoice, Runtime, Session
@@ -80,11 +80,20 @@ class GradientModel:
 
     def loss_gradient(self, images: FloatArray, labels: IntArray) -> tuple[FloatArray, FloatArray]:
         """Logits (N, 10) and the gradient of the cross-entropy to labels (N,) by the images."""
-        cotangent = -np.eye(10, dtype=np.float32)[labels]
+        return self._pull(images, -np.eye(_CLASSES, dtype=np.float32)[labels], softmax_weight=1.0)
+
+    def vector_jacobian(self, images: FloatArray, cotangent: Cotangent) -> tuple[FloatArray, FloatArray]:
+        """Logits (N, 10) and the gradient by the images of any loss, by its derivative by the logits."""
+        weights = cotangent(self.logits(images)) if callable(cotangent) else cotangent
+        return self._pull(images, weights, softmax_weight=0.0)
+
+    def _pull(
+        self, images: FloatArray, cotangent: FloatArray, softmax_weight: float
+    ) -> tuple[FloatArray, FloatArray]:
         outputs = self._gradient.run(
             images=images,
             cotangent=cotangent,
-            softmax_weight=np.ones((len(images), 1), np.float32),
+            softmax_weight=np.full((len(images), 1), softmax_weight, np.float32),
             **self._noise_for(images),
         )
         return outputs["logits"], outputs["images_gradient"]

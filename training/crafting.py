@@ -140,7 +140,7 @@ def _attack(model: TorchWhiteBox, spec: AttackSpec, images: Tensor, labels: Tens
     if targeted:
         labels = model.logits(images).argmin(dim=1)
     if spec.attack == "fgsm":
-        return cast(Tensor, fgsm(model, images, labels, eps=spec.eps, targeted=targeted))
+        return cast(Tensor, fgsm(model, images, labels, eps=spec.eps, targeted=targeted).adv_images)
     return cast(
         Tensor,
         pgd(
@@ -153,7 +153,7 @@ def _attack(model: TorchWhiteBox, spec: AttackSpec, images: Tensor, labels: Tens
             random_start=spec.random_start,
             targeted=targeted,
             rng=rng,
-        ),
+        ).adv_images,
     )
 
 

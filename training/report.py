@@ -72,8 +72,8 @@ def draw_rescue(catalog: Catalog, dataset: str) -> Figure:
     images = (samples.images[:10, None] / 255).astype(np.float32)
     model = catalog.white_box(dataset)
     purifier = catalog.purifier(dataset, DEFAULT_DEFENSE)
-    under_fgsm = fgsm(model, images, labels, eps=HEADLINE_FGSM_EPS)
-    under_pgd = pgd(model, images, labels, eps=HEADLINE_PGD_EPS, rng=np.random.default_rng(0))
+    under_fgsm = fgsm(model, images, labels, eps=HEADLINE_FGSM_EPS).adv_images
+    under_pgd = pgd(model, images, labels, eps=HEADLINE_PGD_EPS, rng=np.random.default_rng(0)).adv_images
     rows = [
         ("clean", images),
         (f"FGSM ε={HEADLINE_FGSM_EPS}", under_fgsm),
