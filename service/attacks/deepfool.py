@@ -11,7 +11,7 @@ from pydantic import Field
 from service.attacks.account import Gradients, Result, Rows
 from service.attacks.norms import BallNorm
 from service.attacks.parameters import at_least
-from service.attacks.white_box import Array, WhiteBox, fooled, like, per_image, to_numpy
+from service.attacks.white_box import Array, WhiteBox, fooled, like, to_numpy
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 _BEYOND = 1e-4
@@ -81,4 +81,5 @@ def _step(logits: Floats, jacobian: Floats, labels: Rows, images: Floats, norm: 
     reachable = np.isfinite(distances[nearest])[:, None, None, None]
     normal, size = normals[nearest], np.where(reachable, distances[nearest][:, None, None, None], 0)
     unit = np.sign(normal) if norm == "linf" else normal / np.where(reachable, dual[nearest][:, None, None, None], 1)
-    return size * unit
+    step: Floats = size * unit
+    return step

@@ -54,11 +54,11 @@ def jsma(
         here = adv_images[rows]
         _, towards = victim.vector_jacobian(here, aim[rows], rows)
         _, others = victim.vector_jacobian(here, 1 - aim[rows], rows)
-        slopes = (to_numpy(part).reshape(len(rows), -1).astype(np.float64) for part in (towards, others))
+        slopes = [to_numpy(part).reshape(len(rows), -1).astype(np.float64) for part in (towards, others)]
         flat = to_numpy(here).reshape(len(rows), -1).copy()
-        stuck = np.array([not _move(*parts, theta) for parts in zip(flat, *slopes, strict=True)])
+        moved = [_move(pixels, rise, fall, theta) for pixels, rise, fall in zip(flat, *slopes, strict=True)]
         adv_images[rows] = like(flat.reshape(tuple(here.shape)), images)
-        rows = rows[~stuck]
+        rows = rows[np.array(moved)]
         if rows.size:
             rows = rows[~fooled(victim.logits(adv_images[rows], rows), labels[rows], targeted=targeted)]
     return victim.result(adv_images)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from service import bodies
+from service.attacks import ATTACKS, Parameter
 from service.schemas import Problem
 
 Responses = dict[int | str, dict[str, Any]]
@@ -28,6 +29,26 @@ def image_body(*, required: bool) -> dict[str, Any]:
     description = "A PNG or JPEG of at most 2048 x 2048 pixels, bright strokes on black."
     content = {**raw, bodies.FORM_TYPE: {"schema": form}}
     return {"requestBody": {"required": required, "description": description, "content": content}}
+
+
+def method_parameters() -> list[dict[str, Any]]:
+    """The hyper-parameters of all attacks as query parameters, with what each method makes of them."""
+    uses: dict[str, list[tuple[str, Parameter]]] = {}
+    for attack in ATTACKS.values():
+        for parameter in attack.parameters():
+            uses.setdefault(parameter.name, []).append((attack.name, parameter))
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "schema": {"type": methods[0][1].type},
+            "description": "; ".join(
+                f"{method}: {parameter.description}, {parameter.allowed}" for method, parameter in methods
+            ),
+        }
+        for name, methods in uses.items()
+    ]
 
 
 def png(description: str, headers: dict[str, str]) -> dict[str, Any]:
