@@ -90,7 +90,8 @@ def checkpoints(steps: int) -> list[int]:
     shares = [0.0, 0.22]
     while shares[-1] < 1:
         shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
-    return [math.ceil(share * steps) for share in shares if share <= 1]
+    # Rounded, so that .57 x 100 is 57 and not a little more.
+    return [math.ceil(round(share * steps, 6)) for share in shares if share <= 1]
 
 
 def _restarted(

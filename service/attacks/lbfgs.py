@@ -22,8 +22,8 @@ def lbfgs(
     images: Array,
     labels: Array,
     *,
-    steps: Steps = 50,
-    search_steps: Annotated[int, Field(ge=1, le=20, description="values of the trade-off that are tried")] = 10,
+    steps: Steps = 40,
+    search_steps: Annotated[int, Field(ge=1, le=20, description="values of the trade-off that are tried")] = 8,
     initial_const: Annotated[float, Field(gt=0, le=1e6, description="the first of them")] = 0.1,
     targeted: bool = False,
 ) -> Result:
