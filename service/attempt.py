@@ -75,9 +75,11 @@ class Goal:
             return catalog.white_box(self.dataset)
         if self.defense == NO_DEFENSE:
             raise ParameterError("target=pipeline needs a purifier, and defense is 'none'; allowed: target=classifier")
+        # Without draws the noise is zero, whatever the seed of the attack.
+        noise_seed = self.seed if self.eot else None
         if route.attack.access != "gradients":
-            return catalog.black_box(self.dataset, self.defense, draws=self.eot, seed=self.seed)
-        return catalog.white_box(self.dataset, self.defense, draws=self.eot, seed=self.seed)
+            return catalog.black_box(self.dataset, self.defense, noise_seed, self.eot)
+        return catalog.white_box(self.dataset, self.defense, noise_seed, self.eot)
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ All of them are coroutines, also those that await nothing: FastAPI would send a 
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
-import anyio
 from fastapi import Depends, Request
 
 from service import bodies
@@ -78,12 +78,12 @@ async def cut_when_gone(request: Request, leash: Leash) -> AsyncGenerator[None, 
             pass
         leash.cut()
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(listen)
-        try:
-            yield
-        finally:
-            tasks.cancel_scope.cancel()
+    # Not a task group, which would wrap the work's own error into a group.
+    listener = asyncio.create_task(listen())
+    try:
+        yield
+    finally:
+        listener.cancel()
 
 
 async def each_parameter_once(request: Request) -> None:

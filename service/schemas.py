@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -13,9 +13,6 @@ from service.catalog import DEFAULT_DEFENSE
 from service.errors import shortened
 
 MAX_BENCHMARK_IMAGES = 6400
-_METHOD_PARAMETERS = tuple(
-    dict.fromkeys(parameter.name for attack in ATTACKS.values() for parameter in attack.parameters())
-)
 Dataset = Annotated[str, Field(description="data set: `mnist` or `fashion-mnist`; GET /models lists them")]
 DefenseName = Annotated[
     str,
@@ -45,17 +42,13 @@ class QueryModel(BaseModel):
     @classmethod
     def _only_known(cls, query: Any) -> Any:
         for name in query:
-            if name not in cls._known():
+            if name not in cls.model_fields and cls.model_config.get("extra") != "allow":
                 raise PydanticCustomError(
                     "unknown_parameter",
                     "unknown query parameter {found}; allowed: {allowed}",
-                    {"found": shortened(name), "allowed": ", ".join(cls._known())},
+                    {"found": shortened(name), "allowed": ", ".join(cls.model_fields)},
                 )
         return query
-
-    @classmethod
-    def _known(cls) -> tuple[str, ...]:
-        return tuple(cls.model_fields)
 
 
 class SamplesQuery(QueryModel):
@@ -119,9 +112,18 @@ class AttackQuery(DatasetQuery):
     )
     seed: Seed = Field(0, description="seed of everything that is drawn, 0 to 4294967295")
 
-    @classmethod
-    def _known(cls) -> tuple[str, ...]:
-        return (*cls.model_fields, *_METHOD_PARAMETERS)
+    @model_validator(mode="after")
+    def _only_what_the_method_takes(self) -> Self:
+        parameters = {parameter.name: parameter.allowed for parameter in ATTACKS[self.method].parameters()}
+        for name in self.given:
+            if name not in parameters:
+                allowed = [*(f"{own} ({limits})" for own, limits in parameters.items()), *type(self).model_fields]
+                raise PydanticCustomError(
+                    "unknown_parameter",
+                    "query parameter {found} is not used by method={method}; allowed with it: {allowed}",
+                    {"found": shortened(name), "method": self.method, "allowed": ", ".join(allowed)},
+                )
+        return self
 
     @property
     def given(self) -> dict[str, Any]:

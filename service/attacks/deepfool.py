@@ -14,7 +14,7 @@ from service.attacks.parameters import at_least
 from service.attacks.white_box import Array, WhiteBox, fooled, like, to_numpy
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
-_BEYOND = 1e-4
+_BEYOND = 1e-3  # of logits: more than the rounding of another batch
 
 
 def deepfool(
@@ -30,8 +30,7 @@ def deepfool(
 
     Untargeted: away from `labels`. Draws nothing. An image that fools the victim is left alone from then on.
 
-    Departure from the paper: each try is clipped to [0, 1] before it is judged, and a pixel that stands at the
-    bound towards which the next step leads takes no part in it.
+    Departure from the paper: each try is clipped to [0, 1] before it is judged.
 
     Raises:
         ValueError: steps is below 1, or overshoot is negative or not finite.
@@ -48,7 +47,7 @@ def deepfool(
             break
         here = adv_images[rows]
         jacobian = _jacobian(victim, here, rows, classes=logits.shape[1])
-        step = _step(*jacobian, to_numpy(labels[rows]), to_numpy(here), norm)
+        step = _step(*jacobian, to_numpy(labels[rows]), norm)
         total[rows] = total[rows] + like(step, images)
         adv_images[rows] = xp.clip(images[rows] + (1 + overshoot) * total[rows], 0.0, 1.0)
         rows = rows[~fooled(victim.logits(adv_images[rows], rows), labels[rows], targeted=False)]
@@ -68,11 +67,10 @@ def _jacobian(victim: Gradients, images: Array, rows: Rows, classes: int) -> tup
     )
 
 
-def _step(logits: Floats, jacobian: Floats, labels: Rows, images: Floats, norm: BallNorm) -> Floats:
+def _step(logits: Floats, jacobian: Floats, labels: Rows, norm: BallNorm) -> Floats:
     """The shortest step (N, C, H, W) to where another class's logit is the label's, by the victim's slope."""
     own = np.arange(len(logits)), labels
     normals = jacobian - jacobian[own][:, None]
-    normals[((images >= 1)[:, None] & (normals > 0)) | ((images <= 0)[:, None] & (normals < 0))] = 0
     gaps = np.abs(logits - logits[own][:, None])
     dual = np.abs(normals).sum(axis=(2, 3, 4)) if norm == "linf" else np.sqrt((normals**2).sum(axis=(2, 3, 4)))
     distances = np.where(dual > 0, (gaps + _BEYOND) / np.where(dual > 0, dual, 1), np.inf)

@@ -22,7 +22,7 @@ def lbfgs(
     images: Array,
     labels: Array,
     *,
-    steps: Steps = 40,
+    steps: Steps = 20,
     search_steps: Annotated[int, Field(ge=1, le=20, description="values of the trade-off that are tried")] = 8,
     initial_const: Annotated[float, Field(gt=0, le=1e6, description="the first of them")] = 0.1,
     targeted: bool = False,
@@ -74,7 +74,7 @@ class _Problem:
                 jac=True,
                 method="L-BFGS-B",
                 bounds=[(0.0, 1.0)] * self._pixels.size,
-                options={"maxiter": steps, "maxfun": 2 * steps},
+                options={"maxiter": steps, "maxfun": steps + 10},
             )
             low, high = (low, const) if self._reached else (const, high)
             if not np.isfinite(high):

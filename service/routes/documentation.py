@@ -42,13 +42,21 @@ def method_parameters() -> list[dict[str, Any]]:
             "name": name,
             "in": "query",
             "required": False,
-            "schema": {"type": methods[0][1].type},
-            "description": "; ".join(
-                f"{method}: {parameter.description}, {parameter.allowed}" for method, parameter in methods
-            ),
+            "schema": _schema([parameter for _, parameter in methods]),
+            "description": "; ".join(f"{method}: {one.description}, {one.allowed}" for method, one in methods),
         }
         for name, methods in uses.items()
     ]
+
+
+def _schema(parameters: list[Parameter]) -> dict[str, Any]:
+    """What at least one of the methods allows."""
+    schema: dict[str, Any] = {"type": parameters[0].type}
+    minima = [one.minimum for one in parameters if one.minimum is not None]
+    maxima = [one.maximum for one in parameters if one.maximum is not None]
+    if minima and maxima:
+        schema |= {"minimum": min(minima), "maximum": max(maxima)}
+    return schema
 
 
 def png(description: str, headers: dict[str, str]) -> dict[str, Any]:

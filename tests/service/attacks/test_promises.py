@@ -69,7 +69,7 @@ def named(cases: list[Case]) -> pytest.MarkDecorator:
 
 
 def fooled(model: LinearModel, result: Result, labels: Array) -> Array:
-    return labels_of(model, result.adv_images) != labels
+    return np.asarray(labels_of(model, result.adv_images) != labels)
 
 
 @named(CASES)
