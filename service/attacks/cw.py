@@ -95,16 +95,16 @@ class _Search:
         """Where (N,) an adversarial image was found with these constants."""
         xp = array_namespace(self._images)
         rows = np.arange(self._images.shape[0])
-        found, best_loss = np.zeros(len(rows), dtype=bool), np.full(len(rows), np.inf)
+        found, lowest, before = np.zeros(len(rows), dtype=bool), np.full(len(rows), np.inf), np.full(len(rows), np.inf)
         variable = self._start
         adam = _Adam(xp.zeros_like(variable), xp.zeros_like(variable))
         for step in range(steps):
             loss, gradient, success = self._evaluate(variable, const, rows)
             found[rows] |= success
+            lowest[rows] = np.minimum(lowest[rows], loss)
             if step % max(1, steps // _CHECKS) == 0 and step:
-                going = loss <= _PROGRESS * best_loss[rows]
-                best_loss[rows] = loss
-                kept = np.flatnonzero(going)
+                kept = np.flatnonzero(lowest[rows] <= _PROGRESS * before[rows])
+                before[rows] = lowest[rows]
                 rows, variable, gradient = rows[kept], variable[kept], gradient[kept]
                 adam.keep(kept)
                 if not rows.size:
