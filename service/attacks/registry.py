@@ -234,3 +234,26 @@ _ALL = (
     Attack("hopskipjump", hopskipjump, "decisions", "distance", _L2_FIRST, "HopSkipJump", "1904.02144", "ART"),
 )
 ATTACKS: Mapping[Method, Attack] = {attack.name: attack for attack in _ALL}
+
+
+def table() -> str:
+    """The attacks as the README's table, in Markdown."""
+    lines = [
+        "| method | attack | finds | norms | sees | targeted | paper | checked against |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for attack in ATTACKS.values():
+        finds = "the worst within eps" if "eps" in attack.keywords else "the nearest that fools"
+        finds = "a change of few pixels" if attack.norms == ("l0",) else finds
+        cells = (
+            f"`{attack.name}`",
+            attack.title,
+            finds,
+            ", ".join(attack.norms),
+            attack.access,
+            "yes" if attack.can_be_targeted else "no",
+            f"[{attack.arxiv}](https://arxiv.org/abs/{attack.arxiv})",
+            attack.checked_against,
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
