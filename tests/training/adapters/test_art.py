@@ -126,17 +126,23 @@ def test_the_example_attacks_a_sample(address: str, capsys: pytest.CaptureFixtur
 
 
 def test_neither_adapter_nor_example_needs_torch() -> None:
-    """In an interpreter where torch cannot be imported."""
+    """In an interpreter that finds no torch."""
     code = """
 import sys
 
-class NoTorch:
-    def find_spec(self, name, *_):
-        if name.split(".")[0] == "torch":
-            raise ImportError(name)
+class WithoutTorch:
+    def __init__(self, finder):
+        self.finder = finder
 
-sys.meta_path.insert(0, NoTorch())
+    def find_spec(self, name, *rest):
+        return None if name.split(".")[0] == "torch" else self.finder.find_spec(name, *rest)
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+sys.meta_path[:] = map(WithoutTorch, sys.meta_path)
 import training.adapters.hopskipjump_over_http
+assert "torch" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
