@@ -9,14 +9,12 @@ import numpy as np
 from array_api_compat import array_namespace
 from pydantic import Field
 
-from service.attacks.account import Gradients, Result, Rows
+from service.attacks.account import Gradients, Result
 from service.attacks.norms import length
 from service.attacks.parameters import Steps, at_least
 from service.attacks.white_box import Array, WhiteBox, lead, lead_cotangent, like, to_numpy
 
 _INSIDE = 0.999999  # tanh reaches neither 0 nor 1
-_CHECKS = 10
-_PROGRESS = 0.9999
 _FACTOR = 10.0
 
 
@@ -25,7 +23,7 @@ def cw(
     images: Array,
     labels: Array,
     *,
-    steps: Steps = 200,
+    steps: Steps = 100,
     step_size: Annotated[float, Field(gt=0, le=1, description="Adam's learning rate")] = 0.05,
     search_steps: Annotated[int, Field(ge=1, le=10, description="values of the trade-off that are tried")] = 6,
     initial_const: Annotated[float, Field(gt=0, le=1e6, description="the first of them")] = 0.1,
@@ -35,10 +33,10 @@ def cw(
     """Adversarial images (N, 1, 28, 28) in [0, 1] at a small L2 distance; the untouched image where none was found.
 
     Minimises |perturbation|^2 + const * max(margin, -confidence) with Adam over the arctanh of the pixels, and
-    searches const by bisection. A search stops early where its loss stands still. Draws nothing.
+    searches const by bisection. Draws nothing.
 
-    Departure from the paper: by default 6 searches of 200 steps of 0.05 from 0.1, instead of 9 of 10,000 of 0.01 from
-    0.001, which take 75 times the gradients.
+    Departures from the paper: by default 6 searches of 100 steps of 0.05 from 0.1, instead of 9 of 10,000 of 0.01 from
+    0.001, which take 150 times the gradients; and no search stops early, which costs distance where a loss swings.
 
     Raises:
         ValueError: steps or search_steps is below 1, or another parameter is negative or not finite.
@@ -72,10 +70,6 @@ class _Adam:
         xp = array_namespace(gradient)
         return size * (self.first / (1 - 0.9**self.count)) / (xp.sqrt(unbiased) + 1e-8)
 
-    def keep(self, rows: Rows) -> None:
-        """Go on with these rows alone."""
-        self.first, self.second = self.first[rows], self.second[rows]
-
 
 class _Search:
     """The best adversarial image of each image over all values of the trade-off."""
@@ -94,46 +88,32 @@ class _Search:
     def run(self, const: np.ndarray[Any, Any], steps: int, size: float) -> np.ndarray[Any, Any]:
         """Where (N,) an adversarial image was found with these constants."""
         xp = array_namespace(self._images)
-        rows = np.arange(self._images.shape[0])
-        found, lowest, before = np.zeros(len(rows), dtype=bool), np.full(len(rows), np.inf), np.full(len(rows), np.inf)
+        found = np.zeros(self._images.shape[0], dtype=bool)
         variable = self._start
         adam = _Adam(xp.zeros_like(variable), xp.zeros_like(variable))
-        for step in range(steps):
-            loss, gradient, success = self._evaluate(variable, const, rows)
-            found[rows] |= success
-            lowest[rows] = np.minimum(lowest[rows], loss)
-            if step % max(1, steps // _CHECKS) == 0 and step:
-                kept = np.flatnonzero(lowest[rows] <= _PROGRESS * before[rows])
-                before[rows] = lowest[rows]
-                rows, variable, gradient = rows[kept], variable[kept], gradient[kept]
-                adam.keep(kept)
-                if not rows.size:
-                    break
+        for _ in range(steps):
+            gradient, success = self._evaluate(variable, const)
+            found |= success
             variable = variable - adam.step(gradient, size)
         return found
 
-    def _evaluate(self, variable: Array, const: np.ndarray[Any, Any], rows: Rows) -> tuple[Any, Array, Any]:
-        """Loss (N,), its gradient by the variable, and where the image is adversarial, which is then kept."""
+    def _evaluate(self, variable: Array, const: np.ndarray[Any, Any]) -> tuple[Array, np.ndarray[Any, Any]]:
+        """The loss's gradient by the variable, and where (N,) the image is adversarial; the nearest are kept."""
         xp = array_namespace(variable)
         squashed = xp.tanh(variable)
-        adv_images, images, labels = (squashed + 1) / 2, self._images[rows], self._labels[rows]
-        weight = like(const[rows] * self._sign, images)
+        adv_images = (squashed + 1) / 2
+        weight = like(const * self._sign, adv_images)
 
         def cotangent(logits: Array) -> Array:
-            unwon = self._sign * lead(logits, labels) > -self._confidence
-            return lead_cotangent(logits, labels) * (weight * xp.astype(unwon, images.dtype))[:, None]
+            unwon = self._sign * lead(logits, self._labels) > -self._confidence
+            return lead_cotangent(logits, self._labels) * (weight * xp.astype(unwon, adv_images.dtype))[:, None]
 
-        logits, gradient = self._victim.vector_jacobian(adv_images, cotangent, rows)
-        margin = self._sign * to_numpy(lead(logits, labels)).astype(np.float64)
-        size = to_numpy(length(adv_images - images, "l2"))[:, 0, 0, 0].astype(np.float64)
+        logits, gradient = self._victim.vector_jacobian(adv_images, cotangent)
+        margin = self._sign * to_numpy(lead(logits, self._labels))
+        size = to_numpy(length(adv_images - self._images, "l2"))[:, 0, 0, 0]
         success = (margin < 0) & (margin <= -self._confidence)
-        self._keep(rows, success & (size < self._best_length[rows]), adv_images, size)
-        loss = size**2 + const[rows] * np.maximum(margin, -self._confidence)
-        by_pixels = gradient + 2 * (adv_images - images)
-        return loss, by_pixels * (1 - squashed * squashed) / 2, success
-
-    def _keep(self, rows: Rows, better: np.ndarray[Any, Any], adv_images: Array, size: np.ndarray[Any, Any]) -> None:
-        chosen = np.flatnonzero(better)
-        places = np.arange(len(self._best_length))[rows][chosen]
-        self._best[places] = adv_images[chosen]
-        self._best_length[places] = size[chosen]
+        better = np.flatnonzero(success & (size < self._best_length))
+        self._best[better] = adv_images[better]
+        self._best_length[better] = size[better]
+        by_pixels = gradient + 2 * (adv_images - self._images)
+        return by_pixels * (1 - squashed * squashed) / 2, success
