@@ -22,6 +22,7 @@ from service.attacks.white_box import cross_entropy
 from service.catalog import Catalog
 from service.images import from_bytes
 from service.settings import SHIPPED_MODELS
+from training.adapters.art import GradientClassifier
 from training.pipeline import TorchWhiteBox
 from training.served import load_classifier
 
@@ -223,17 +224,15 @@ def test_jsma_needs_no_more_pixels_than_arts(fashion: Shipped, art_classifier: A
     assert few.median(ours, "l0") <= 1.25 * few.median(theirs, "l0")
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")  # ART's GeoDA
 @pytest.mark.parametrize("method", ["hopskipjump", "geoda"])
 def test_decisions_lead_as_near_as_with_art(fashion: Shipped, monkeypatch: pytest.MonkeyPatch, method: Method) -> None:
     """With about 400 queries an image: a median L2 at most 1.25 of theirs."""
     from art.attacks.evasion import GeoDA, HopSkipJump
-    from art.estimators.classification import BlackBoxClassifier
 
     monkeypatch.setattr(np, "mat", np.asmatrix, raising=False)  # which ART's GeoDA wants, and NumPy 2 lacks
     few = fashion.first(3)
-    art_classifier = BlackBoxClassifier(
-        lambda images: few.model.logits(images.astype(np.float32)), (1, 28, 28), 10, clip_values=(0.0, 1.0)
-    )
+    art_classifier = GradientClassifier(few.model)
     if method == "hopskipjump":
         attack = HopSkipJump(art_classifier, max_iter=4, max_eval=100, init_eval=50, init_size=20, verbose=False)
     else:

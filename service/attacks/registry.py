@@ -223,7 +223,7 @@ _ALL = (
     Attack("pgd", pgd, "gradients", "budget", _BALLS, "Projected gradient descent", "1706.06083", "Foolbox"),
     Attack("apgd_ce", apgd_ce, "gradients", "budget", _BALLS, "Auto-PGD, cross-entropy", "2003.01690", "AutoAttack"),
     Attack("apgd_dlr", apgd_dlr, "gradients", "budget", _BALLS, "Auto-PGD, logits ratio", "2003.01690", "AutoAttack"),
-    Attack("lbfgs", lbfgs, "gradients", "distance", ("l2",), "Box-constrained L-BFGS", "1312.6199", "closed form"),
+    Attack("lbfgs", lbfgs, "gradients", "distance", ("l2",), "Box-constrained L-BFGS", "1312.6199", "closed form, DDN"),
     Attack("jsma", jsma, "gradients", "distance", ("l0",), "Saliency map attack", "1511.07528", "ART"),
     Attack("cw", cw, "gradients", "distance", ("l2",), "Carlini and Wagner", "1608.04644", "Foolbox"),
     Attack("ddn", ddn, "gradients", "distance", ("l2",), "Decoupled direction and norm", "1811.09600", "Foolbox"),

@@ -32,6 +32,7 @@ class GradientClassifier(ClassGradientsMixin, ClassifierMixin, LossGradientsMixi
     """A classifier or pipeline with its gradient, as `service.catalog.Catalog.white_box` gives it. Predicts logits."""
 
     estimator_params = BaseEstimator.estimator_params
+    channels_first = True
 
     def __init__(self, white_box: WhiteBox) -> None:
         super().__init__(model=white_box, clip_values=_BOUNDS)
@@ -87,7 +88,9 @@ def black_box_classifier(send: Send) -> Any:
     def predict(images: FloatArray) -> FloatArray:
         return np.array([send(encode_png(image[None]))["probabilities"] for image in _float32(images)], np.float32)
 
-    return BlackBoxClassifier(predict, INPUT_SHAPE, CLASSES, clip_values=_BOUNDS)
+    classifier = BlackBoxClassifier(predict, INPUT_SHAPE, CLASSES, clip_values=_BOUNDS)
+    classifier.channels_first = True  # which some attacks ask for, and the class does not know
+    return classifier
 
 
 class ServiceConnection:
