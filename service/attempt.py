@@ -1,6 +1,7 @@
 """One attack on one image, run and judged: what it did to the answer, and what the purifier made of it.
 
-Knows no HTTP. The purifier's noise is zero throughout, as in a classification without a seed.
+Knows no HTTP. The purifier's noise is zero in every judgement, as in a classification without a seed; only an attack
+with `eot` sees other draws, and is judged on fresh ones beside.
 """
 
 from __future__ import annotations
@@ -11,125 +12,45 @@ from typing import Literal
 import numpy as np
 
 from service import images as pictures
-from service.attacks import (
-    DEFAULT_STEPS,
-    Norm,
-    WhiteBox,
-    default_step_size,
-    effective_reach,
-    fgsm,
-    perturbation_size,
-    pgd,
-)
+from service.attacks import ATTACKS, Attack, BlackBox, Method, Norm, Plan, Result, WhiteBox, perturbation_size
 from service.catalog import NO_DEFENSE, Catalog, FloatArray
 from service.errors import ParameterError
 from service.latency import Stopwatch
+from service.leash import Leash, Leashed
 from service.prediction import Defense, Prediction, predict
 
-Method = Literal["fgsm", "pgd"]
 Target = Literal["classifier", "pipeline"]
-Knowledge = Literal["oblivious", "adaptive"]
-MAX_TOTAL_STEPS = 1000
-MAX_EPS: dict[Norm, float] = {"linf": 1.0, "l2": 28.0}
-DEFAULT_EPS: dict[Norm, float] = {"linf": 0.15, "l2": 1.5}
+Knowledge = Literal["oblivious", "adaptive", "black_box"]
+MAX_EOT = 32
+FRESH_DRAWS = 32
+_FRESH = 2**32  # beyond every seed that a request may name, so that no attack has seen these draws
 
 
-@dataclass(frozen=True)
-class Walk:
-    """How the attack moves: FGSM is one step of length eps from the image itself."""
-
-    method: Method
-    norm: Norm
-    eps: float
-    steps: int
-    step_size: float
-    restarts: int
-    random_start: bool
-    seed: int
-
-    @property
-    def reach(self) -> float:
-        """How far the gradient can lead this walk, in `norm`; a random start does not count."""
-        return effective_reach(self.eps, self.steps, self.step_size)
-
-    def run(self, model: WhiteBox, image: FloatArray, label: int, *, targeted: bool) -> FloatArray:
-        """The adversarial image (1, 1, 28, 28): in [0, 1] and within eps of `image` in `norm`."""
-        labels = np.array([label], dtype=np.int64)
-        adv_image: FloatArray
-        if self.method == "fgsm":
-            adv_image = fgsm(model, image, labels, eps=self.eps, targeted=targeted, norm=self.norm)
-            return adv_image
-        adv_image = pgd(
-            model,
-            image,
-            labels,
-            eps=self.eps,
-            steps=self.steps,
-            step_size=self.step_size,
-            restarts=self.restarts,
-            random_start=self.random_start,
-            targeted=targeted,
-            norm=self.norm,
-            rng=np.random.default_rng(self.seed),
-        )
-        return adv_image
-
-
-def walk(
-    method: Method,
-    *,
-    norm: Norm = "linf",
-    eps: float | None = None,
-    steps: int | None = None,
-    step_size: float | None = None,
-    restarts: int | None = None,
-    random_start: bool | None = None,
-    seed: int = 0,
-) -> Walk:
-    """A walk with the defaults filled in.
+def plan(method: Method, norm: Norm | None = None, **given: object) -> Plan:
+    """The attack of that name with the given hyper-parameters and defaults for the others.
 
     Raises:
-        ParameterError: eps or step_size is above the norm's limit, steps x restarts above 1000, or FGSM is
-            given another walk than its one step.
+        ParameterError: one is unknown, not used by this attack, or beyond its limits.
     """
-    radius = DEFAULT_EPS[norm] if eps is None else eps
-    longest = MAX_EPS[norm]
-    if radius > longest:
-        raise ParameterError(f"eps is {radius} with norm={norm}; allowed: 0 to {longest:g}")
-    if step_size is not None and step_size > longest:
-        raise ParameterError(f"step_size is {step_size} with norm={norm}; allowed: above 0, at most {longest:g}")
-    if method == "fgsm":
-        _check_fgsm(radius, steps, step_size, restarts, random_start)
-        return Walk("fgsm", norm, radius, 1, radius, 1, False, seed)
-    count, times = steps or DEFAULT_STEPS, restarts or 1
-    if count * times > MAX_TOTAL_STEPS:
-        raise ParameterError(
-            f"steps x restarts is {count} x {times} = {count * times}; allowed: at most {MAX_TOTAL_STEPS}"
-        )
-    size = default_step_size(radius, count) if step_size is None else step_size
-    return Walk("pgd", norm, radius, count, size, times, random_start is not False, seed)
+    try:
+        return ATTACKS[method].plan(norm, given)
+    except ValueError as error:
+        raise ParameterError(str(error)) from error
 
 
-def _check_fgsm(
-    eps: float, steps: int | None, step_size: float | None, restarts: int | None, random_start: bool | None
-) -> None:
-    given = {"steps": steps, "step_size": step_size, "restarts": restarts, "random_start": random_start}
-    fixed = {"steps": 1, "step_size": eps, "restarts": 1, "random_start": False}
-    wrong = [name for name, value in given.items() if value is not None and value != fixed[name]]
-    if wrong:
-        found = ", ".join(f"{name} is {str(given[name]).lower()}" for name in wrong)
-        allowed = ", ".join(f"{name}={str(fixed[name]).lower()}" for name in wrong)
-        raise ParameterError(
-            f"{found} with method=fgsm; allowed with it: {allowed}, or nothing of these. "
-            "Use method=pgd to walk in several steps"
-        )
+def knowledge_of(target: Target, attack: Attack) -> Knowledge:
+    """What the attacker sees: the classifier alone, the purifier too, or no more than the pipeline's answers."""
+    if target == "classifier":
+        return "oblivious"
+    return "adaptive" if attack.access == "gradients" else "black_box"
 
 
 @dataclass(frozen=True)
 class Goal:
     """What the attack is run against, and for: away from `label`, or to `target_label`.
 
-    `label` None stands for the classifier's own answer to the image.
+    `label` None stands for the classifier's own answer to the image. `eot`: draws of the purifier's noise that each
+    look at the pipeline averages over; 0 looks at it with the noise at zero, as it answers without a seed.
     """
 
     dataset: str
@@ -137,21 +58,28 @@ class Goal:
     target: Target
     label: int | None = None
     target_label: int | None = None
+    eot: int = 0
+    seed: int = 0
 
-    @property
-    def knowledge(self) -> Knowledge:
-        """What the attacker sees: the classifier alone, or the purifier too."""
-        return "oblivious" if self.target == "classifier" else "adaptive"
-
-    def victim(self, catalog: Catalog) -> WhiteBox:
-        """The attacked model with its gradient.
+    def victim(self, catalog: Catalog, route: Plan) -> BlackBox:
+        """The attacked model, with its gradient where the attack takes one.
 
         Raises:
             ParameterError: the data set or the defense is unknown, or there is no pipeline to attack.
         """
-        if self.target == "pipeline" and self.defense == NO_DEFENSE:
+        if self.target == "classifier":
+            if self.eot:
+                raise ParameterError(
+                    f"eot is {self.eot} with target=classifier, which has no noise; allowed: 0, or target=pipeline"
+                )
+            return catalog.white_box(self.dataset)
+        if self.defense == NO_DEFENSE:
             raise ParameterError("target=pipeline needs a purifier, and defense is 'none'; allowed: target=classifier")
-        return catalog.white_box(self.dataset, NO_DEFENSE if self.target == "classifier" else self.defense)
+        # Without draws the noise is zero, whatever the seed of the attack.
+        noise_seed = self.seed if self.eot else None
+        if route.attack.access != "gradients":
+            return catalog.black_box(self.dataset, self.defense, noise_seed, self.eot)
+        return catalog.white_box(self.dataset, self.defense, noise_seed, self.eot)
 
 
 @dataclass(frozen=True)
@@ -176,43 +104,78 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What an attack spent and got.
+
+    `loss`: of a budget attack, the cross-entropy of the target's answer that it reached, to the label or the target
+    class. `distance`: of the others, how far the image that fools is, in the attack's norm; None where none was found.
+    """
+
+    queries: int
+    gradients: int
+    loss: float | None
+    distance: float | None
+
+
+@dataclass(frozen=True)
 class Attempt:
-    """What an attack did, with the adversarial image as computed and as its 8-bit PNG carries it."""
+    """What an attack did, with the adversarial image as computed and as its 8-bit PNG carries it.
+
+    `success_rate`: the share of fresh draws of the noise on which it succeeds; None without `eot`.
+    """
 
     label: int
     clean: View
     defended_clean: View
     as_computed: Outcome
     after_rounding: Outcome
-    linf: float
-    l2: float
+    sizes: dict[Norm, float]
+    cost: Cost
+    success_rate: float | None
     models: dict[str, str]
 
 
-def attempt(catalog: Catalog, image: FloatArray, goal: Goal, route: Walk, stopwatch: Stopwatch) -> Attempt:
+def attempt(
+    catalog: Catalog, image: FloatArray, goal: Goal, route: Plan, stopwatch: Stopwatch, leash: Leash | None = None
+) -> Attempt:
     """Attack one image (1, 1, 28, 28) and judge the result.
 
     Raises:
-        ParameterError: the data set, defense or target is not to be had, or `target_label` is the label.
+        ParameterError: the data set, defense or target is not to be had, `target_label` is the label, or this attack
+            has no targeted form.
+        ServiceError: the leash was cut.
     """
     defense = Defense.of(catalog, goal.dataset, goal.defense)
-    victim = goal.victim(catalog)
+    victim = Leashed(goal.victim(catalog, route), leash or Leash())
     with stopwatch.stage("classify"):
         label = _label(defense, image, goal)
     with stopwatch.stage("attack"):
-        aim = label if goal.target_label is None else goal.target_label
-        adv_image = route.run(victim, image, aim, targeted=goal.target_label is not None)
+        result = _run(route, victim, image, goal, label)
+    adv_image: FloatArray = result.adv_images
     clean, computed, rounded = _look(defense, [image, adv_image, pictures.rounded(adv_image)], stopwatch)
+    outcome = _judge(*computed, goal, label)
     return Attempt(
         label=label,
         clean=clean[0],
         defended_clean=clean[1],
-        as_computed=_judge(*computed, goal, label),
+        as_computed=outcome,
         after_rounding=_judge(*rounded, goal, label),
-        linf=float(perturbation_size(image, adv_image, "linf")[0]),
-        l2=float(perturbation_size(image, adv_image, "l2")[0]),
+        sizes={norm: _size(image, adv_image, norm) for norm in ("linf", "l2", "l0")},
+        cost=_cost(result, route, outcome, goal, label, image),
+        success_rate=_success_rate(defense, adv_image, goal, label, stopwatch) if goal.eot else None,
         models=defense.models,
     )
+
+
+def _run(route: Plan, victim: WhiteBox, image: FloatArray, goal: Goal, label: int) -> Result:
+    targeted = goal.target_label is not None
+    aim = np.array([goal.target_label if targeted else label], dtype=np.int64)
+    if targeted and not route.attack.can_be_targeted:
+        raise ParameterError(
+            f"target_label is {goal.target_label}, and method={route.attack.name} has no targeted form; allowed with "
+            f"it: {', '.join(name for name, attack in ATTACKS.items() if attack.can_be_targeted)}"
+        )
+    return route.run(victim, image, aim, targeted=targeted, seed=goal.seed)
 
 
 def _label(defense: Defense, image: FloatArray, goal: Goal) -> int:
@@ -234,6 +197,37 @@ def _look(defense: Defense, images: list[FloatArray], stopwatch: Stopwatch) -> l
 
 
 def _judge(adversarial: View, purified: View, goal: Goal, label: int) -> Outcome:
-    attacked = (adversarial if goal.target == "classifier" else purified).prediction.label
-    success = attacked != label if goal.target_label is None else attacked == goal.target_label
-    return Outcome(adversarial, purified, success, recovered=purified.prediction.label == label)
+    attacked = _attacked(adversarial, purified, goal).prediction.label
+    return Outcome(
+        adversarial, purified, _succeeds(attacked, goal, label), recovered=purified.prediction.label == label
+    )
+
+
+def _attacked(adversarial: View, purified: View, goal: Goal) -> View:
+    return adversarial if goal.target == "classifier" else purified
+
+
+def _succeeds(answer: int, goal: Goal, label: int) -> bool:
+    return answer != label if goal.target_label is None else answer == goal.target_label
+
+
+def _cost(result: Result, route: Plan, outcome: Outcome, goal: Goal, label: int, image: FloatArray) -> Cost:
+    seen = _attacked(outcome.adversarial, outcome.purified, goal).prediction
+    aim = label if goal.target_label is None else goal.target_label
+    loss = distance = None
+    if route.attack.aim == "budget":
+        loss = seen.cross_entropy(aim)
+    elif outcome.success:
+        distance = _size(image, result.adv_images, route.norm)
+    return Cost(int(result.queries[0]), int(result.gradients[0]), loss, distance)
+
+
+def _success_rate(defense: Defense, adv_image: FloatArray, goal: Goal, label: int, stopwatch: Stopwatch) -> float:
+    purified = defense.purify(np.repeat(adv_image, FRESH_DRAWS, axis=0), _FRESH + goal.seed, stopwatch)
+    with stopwatch.stage("classify"):
+        predictions = predict(defense.classifier, purified)
+    return float(np.mean([_succeeds(prediction.label, goal, label) for prediction in predictions]))
+
+
+def _size(image: FloatArray, adv_image: FloatArray, norm: Norm) -> float:
+    return float(perturbation_size(image, adv_image, norm)[0])

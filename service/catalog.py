@@ -5,15 +5,15 @@ Knows no HTTP. Arrays are NumPy float32; images are (N, 1, 28, 28) in [0, 1].
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from service import manifest as manifests
-from service.attacks import WhiteBox
+from service.attacks import BlackBox, Cotangent, WhiteBox
 from service.errors import ManifestError, ParameterError, shortened
 from service.inference import DeviceChoice, Runtime, Session
 from service.samples import SampleSet, read_samples
@@ -23,6 +23,7 @@ FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 NO_DEFENSE = "none"
 DEFAULT_DEFENSE = "autoencoder"
+_View = TypeVar("_View", bound=BlackBox)
 # What every data set must have, so that nothing is found missing in a request.
 _REQUIRED: tuple[tuple[manifests.Kind, str], ...] = (
     ("classifier", NO_DEFENSE),
@@ -76,11 +77,18 @@ class GradientModel:
 
     def loss_gradient(self, images: FloatArray, labels: IntArray) -> tuple[FloatArray, FloatArray]:
         """Logits (N, 10) and the gradient of the cross-entropy to labels (N,) by the images."""
-        cotangent = -np.eye(10, dtype=np.float32)[labels]
+        return self._pull(images, -np.eye(_CLASSES, dtype=np.float32)[labels], softmax_weight=1.0)
+
+    def vector_jacobian(self, images: FloatArray, cotangent: Cotangent) -> tuple[FloatArray, FloatArray]:
+        """Logits (N, 10) and the gradient by the images of any loss, by its derivative by the logits."""
+        weights = cotangent(self.logits(images)) if callable(cotangent) else cotangent
+        return self._pull(images, weights, softmax_weight=0.0)
+
+    def _pull(self, images: FloatArray, cotangent: FloatArray, softmax_weight: float) -> tuple[FloatArray, FloatArray]:
         outputs = self._gradient.run(
             images=images,
             cotangent=cotangent,
-            softmax_weight=np.ones((len(images), 1), np.float32),
+            softmax_weight=np.full((len(images), 1), softmax_weight, np.float32),
             **self._noise_for(images),
         )
         return outputs["logits"], outputs["images_gradient"]
@@ -88,7 +96,53 @@ class GradientModel:
     def _noise_for(self, images: FloatArray) -> Mapping[str, FloatArray]:
         if self._noise is None:
             return {}
-        return {"noise": np.broadcast_to(self._noise, (len(images), *self._noise.shape[1:])).copy()}
+        return {"noise": _repeated(self._noise, len(images))}
+
+
+class PipelineAnswers:
+    """A pipeline that can only be asked, with its latent noise fixed. Conforms to `service.attacks.BlackBox`."""
+
+    def __init__(self, forward: Session, fixed_noise: FloatArray) -> None:
+        self._forward = forward
+        self._noise = fixed_noise
+
+    def logits(self, images: FloatArray) -> FloatArray:
+        """Logits (N, 10)."""
+        return self._forward.run(images=images, noise=_repeated(self._noise, len(images)))["logits"]
+
+
+class Averaged:
+    """A pipeline seen through the mean of several draws of its noise, fresh ones at each look (EOT, arXiv 1707.07397).
+
+    Logits are the mean of the draws' logits, gradients the mean of the draws' gradients.
+
+    Args:
+        view: the pipeline with one draw (1, ...) of noise.
+        shape: of one draw.
+    """
+
+    def __init__(self, view: Callable[[FloatArray], Any], shape: tuple[int, ...], *, draws: int, seed: int) -> None:
+        self._view = view
+        self._shape = (draws, 1, *shape)
+        # Not the attack's own stream, which the same seed starts.
+        self._rng = np.random.default_rng([seed, 1])
+
+    def logits(self, images: FloatArray) -> FloatArray:
+        """Mean logits (N, 10)."""
+        return _mean([view.logits(images) for view in self._draw()])
+
+    def loss_gradient(self, images: FloatArray, labels: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Mean logits, and the gradient of the mean cross-entropy."""
+        logits, gradients = zip(*(view.loss_gradient(images, labels) for view in self._draw()), strict=True)
+        return _mean(logits), _mean(gradients)
+
+    def vector_jacobian(self, images: FloatArray, cotangent: Cotangent) -> tuple[FloatArray, FloatArray]:
+        """Mean logits, and the gradient of the mean loss."""
+        logits, gradients = zip(*(view.vector_jacobian(images, cotangent) for view in self._draw()), strict=True)
+        return _mean(logits), _mean(gradients)
+
+    def _draw(self) -> list[Any]:
+        return [self._view(draw) for draw in self._rng.standard_normal(self._shape, dtype=np.float32)]
 
 
 class Catalog:
@@ -176,20 +230,33 @@ class Catalog:
         graph = self.manifest.graph(self._known(dataset), "pipeline", defense)
         return graph, self._sessions.of(graph)
 
-    def white_box(self, dataset: str, defense: str = NO_DEFENSE, seed: int | None = None) -> WhiteBox:
+    def white_box(self, dataset: str, defense: str = NO_DEFENSE, seed: int | None = None, draws: int = 0) -> WhiteBox:
         """What an attacker sees who knows the classifier ('none') or the whole pipeline (a defense).
 
-        With a defense, the latent noise is fixed: zero without a seed, one draw with one.
+        With a defense, the latent noise is fixed, zero without a seed, one draw with one; or, where `draws` is above
+        0, every look averages over as many fresh draws, of which the seed (default 0) makes the first.
 
         Raises:
             ParameterError: the data set or the defense is unknown, or no gradient is shipped for it.
         """
         purifier = self.purifier(dataset, defense)
-        gradient = self._gradient(dataset, defense)
+        gradient = self._sessions.of(self._gradient(dataset, defense))
         if purifier is None:
-            return GradientModel(self.classifier(dataset).session, self._sessions.of(gradient))
+            return GradientModel(self.classifier(dataset).session, gradient)
         _, pipeline = self.pipeline(dataset, defense)
-        return GradientModel(pipeline, self._sessions.of(gradient), noise(purifier.graph, 1, seed))
+        return _seen(lambda draw: GradientModel(pipeline, gradient, draw), purifier.graph, seed, draws)
+
+    def black_box(self, dataset: str, defense: str, seed: int | None = None, draws: int = 0) -> BlackBox:
+        """What an attacker sees who may only ask the pipeline; the noise as in `white_box`. Needs no gradient.
+
+        Raises:
+            ParameterError: the data set or the defense is unknown.
+        """
+        purifier = self.purifier(dataset, defense)
+        if purifier is None:
+            return self.classifier(dataset)
+        _, pipeline = self.pipeline(dataset, defense)
+        return _seen(lambda draw: PipelineAnswers(pipeline, draw), purifier.graph, seed, draws)
 
     def samples(self, dataset: str) -> SampleSet:
         """The shipped test images of a data set.
@@ -245,3 +312,20 @@ def noise(graph: manifests.Graph, n: int, seed: int | None) -> FloatArray:
     if seed is None:
         return np.zeros(shape, np.float32)
     return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+
+
+def _seen(
+    view: Callable[[FloatArray], _View], graph: manifests.Graph, seed: int | None, draws: int
+) -> _View | Averaged:
+    one = noise(graph, 1, seed)
+    return Averaged(view, one.shape[1:], draws=draws, seed=seed or 0) if draws else view(one)
+
+
+def _repeated(draw: FloatArray, n: int) -> FloatArray:
+    """One draw (1, ...) for each of n images."""
+    return np.broadcast_to(draw, (n, *draw.shape[1:])).copy()
+
+
+def _mean(arrays: Sequence[FloatArray]) -> FloatArray:
+    mean: FloatArray = np.mean(arrays, axis=0, dtype=np.float32)
+    return mean

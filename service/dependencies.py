@@ -5,7 +5,10 @@ All of them are coroutines, also those that await nothing: FastAPI would send a 
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -14,6 +17,7 @@ from service import bodies
 from service.catalog import Catalog
 from service.errors import ParameterError, shortened
 from service.latency import Stopwatch
+from service.leash import Leash
 from service.state import ServiceState
 
 
@@ -63,6 +67,23 @@ async def no_body(request: Request, state: State) -> None:
 
 ImageBytes = Annotated[bytes, Depends(_image_bytes)]
 OptionalImageBytes = Annotated[bytes | None, Depends(_optional_image_bytes)]
+
+
+@asynccontextmanager
+async def cut_when_gone(request: Request, leash: Leash) -> AsyncGenerator[None, None]:
+    """Cut the leash where the client hangs up meanwhile. The request's body must have been read."""
+
+    async def listen() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        leash.cut()
+
+    # Not a task group, which would wrap the work's own error into a group.
+    listener = asyncio.create_task(listen())
+    try:
+        yield
+    finally:
+        listener.cancel()
 
 
 async def each_parameter_once(request: Request) -> None:

@@ -87,6 +87,20 @@ class BusyError(ServiceError):
     retry_after_s = 1
 
 
+class TimeLimitError(ServiceError):
+    """The work took longer than one request may."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    title = "Time limit"
+
+
+class AbandonedError(ServiceError):
+    """The client hung up, so that the work was stopped; nobody reads this answer."""
+
+    status = HTTPStatus.BAD_REQUEST
+    title = "Abandoned"
+
+
 class NotReadyError(ServiceError):
     """The models are still being loaded, could not be loaded, or the server is shutting down."""
 

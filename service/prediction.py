@@ -27,6 +27,10 @@ class Prediction:
         """The probability of `label`."""
         return float(self.probabilities.max())
 
+    def cross_entropy(self, label: int) -> float:
+        """-log of the label's probability; at most 708, where a float64 ends."""
+        return float(-np.log(max(self.probabilities[label], np.finfo(np.float64).tiny)))
+
 
 @dataclass(frozen=True)
 class Evidence:

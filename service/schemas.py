@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from service.attacks import DEFAULT_STEPS, Norm
-from service.attempt import DEFAULT_EPS, MAX_EPS, MAX_TOTAL_STEPS, Goal, Knowledge, Method, Target, Walk
+from service.attacks import ATTACKS, Access, Aim, Attack, Method, Norm, Parameter, Plan
+from service.attempt import FRESH_DRAWS, MAX_EOT, Goal, Knowledge, Target, knowledge_of
 from service.catalog import DEFAULT_DEFENSE
 from service.errors import shortened
 from service.records import Record
@@ -44,7 +44,7 @@ class QueryModel(BaseModel):
     @classmethod
     def _only_known(cls, query: Any) -> Any:
         for name in query:
-            if name not in cls.model_fields:
+            if name not in cls.model_fields and cls.model_config.get("extra") != "allow":
                 raise PydanticCustomError(
                     "unknown_parameter",
                     "unknown query parameter {found}; allowed: {allowed}",
@@ -83,25 +83,24 @@ class DefendedQuery(DatasetQuery):
 
 
 class AttackQuery(DatasetQuery):
-    """Query of /attack."""
+    """Query of /attack, less the hyper-parameters, which differ from method to method."""
+
+    model_config = ConfigDict(extra="allow")
 
     sample: int | None = Field(
         None, ge=0, description="attack this shipped test image (GET /samples) in place of a body"
     )
-    method: Method = Field("pgd", description="`fgsm` takes one step of length eps, `pgd` walks in several")
-    norm: Norm = Field("linf", description="how eps measures the perturbation: its largest pixel, or its length")
-    eps: float | None = Field(
+    method: Method = Field("pgd", description="the attack; GET /attacks lists them with their parameters")
+    norm: Norm | None = Field(
         None,
-        ge=0,
-        le=MAX_EPS["l2"],
-        allow_inf_nan=False,
-        description=f"budget in pixels of [0, 1]: 0 to {MAX_EPS['linf']:g} with norm=linf (default "
-        f"{DEFAULT_EPS['linf']}), 0 to {MAX_EPS['l2']:g} with norm=l2 (default {DEFAULT_EPS['l2']})",
+        description="how the perturbation is measured: its largest pixel (linf), its length (l2), how many pixels it "
+        "changes (l0); default: the method's first",
     )
     target: Target = Field(
         "classifier",
         description="what is attacked: `classifier` (the attacker does not know of the purifier: knowledge "
-        "oblivious) or `pipeline` (its gradient runs through the purifier too: knowledge adaptive)",
+        "oblivious) or `pipeline` (the attack looks through the purifier too: knowledge adaptive, or black_box where "
+        "the method takes no gradient)",
     )
     defense: DefenseName = DEFAULT_DEFENSE
     label: Label | None = Field(
@@ -112,28 +111,32 @@ class AttackQuery(DatasetQuery):
     target_label: Label | None = Field(
         None, description="class 0 to 9 to lead to, other than label; makes the attack targeted"
     )
-    steps: int | None = Field(
-        None,
-        ge=1,
-        le=200,
-        description=f"pgd (fgsm: only 1): steps of a walk, 1 to 200 (default {DEFAULT_STEPS}); steps x restarts is at "
-        f"most {MAX_TOTAL_STEPS}",
+    eot: int = Field(
+        0,
+        ge=0,
+        le=MAX_EOT,
+        description=f"target=pipeline: draws of the purifier's noise that each look averages over, 1 to {MAX_EOT}; "
+        "with 0 the noise is zero, as in a classification without a seed",
     )
-    step_size: float | None = Field(
-        None,
-        gt=0,
-        le=MAX_EPS["l2"],
-        allow_inf_nan=False,
-        description="pgd (fgsm: only eps): length of a step in `norm`, above 0 and at most 1 (norm=l2: 28); default "
-        "2.5 eps / steps",
-    )
-    restarts: int | None = Field(
-        None, ge=1, le=10, description="pgd (fgsm: only 1): walks, 1 to 10 (default 1); the best one counts"
-    )
-    random_start: bool | None = Field(
-        None, description="pgd (fgsm: only false): start from a random point within eps (default true)"
-    )
-    seed: Seed = Field(0, description="seed of the random starts, 0 to 4294967295")
+    seed: Seed = Field(0, description="seed of everything that is drawn, 0 to 4294967295")
+
+    @model_validator(mode="after")
+    def _only_what_the_method_takes(self) -> Self:
+        parameters = {parameter.name: parameter.allowed for parameter in ATTACKS[self.method].parameters()}
+        for name in self.given:
+            if name not in parameters:
+                allowed = [*(f"{own} ({limits})" for own, limits in parameters.items()), *type(self).model_fields]
+                raise PydanticCustomError(
+                    "unknown_parameter",
+                    "query parameter {found} is not used by method={method}; allowed with it: {allowed}",
+                    {"found": shortened(name), "method": self.method, "allowed": ", ".join(allowed)},
+                )
+        return self
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The hyper-parameters of the method, as they were spelt."""
+        return dict(self.model_extra or {})
 
 
 class BenchmarkQuery(DatasetQuery):
@@ -240,10 +243,11 @@ class PictureAnswer(Verdict):
 
 
 class Perturbation(Answer):
-    """Sizes of the perturbation in pixels of [0, 1], before rounding."""
+    """Sizes of the perturbation before rounding: in pixels of [0, 1], and in L0 the pixels that were changed."""
 
     linf: float
     l2: float
+    l0: int
 
 
 class RoundedOutcome(Answer):
@@ -256,26 +260,40 @@ class RoundedOutcome(Answer):
 
 
 class AttackParameters(Answer):
-    """Every parameter as it was used."""
+    """Every parameter as it was used; beside these the method's own, by the names in GET /attacks."""
+
+    model_config = ConfigDict(extra="allow")
 
     dataset: str
     defense: str
     target: Target
     method: Method
     norm: Norm
-    eps: float
-    steps: int
-    step_size: float
-    restarts: int
-    random_start: bool
+    eot: int
     seed: int
     label: Label
     target_label: Label | None
 
     @classmethod
-    def of(cls, goal: Goal, walk: Walk, label: int) -> AttackParameters:
+    def of(cls, goal: Goal, plan: Plan, label: int) -> AttackParameters:
         """The parameters of an attack on `label`."""
-        return cls(**{**vars(goal), **vars(walk), "label": label})
+        named = {"method": plan.attack.name, "norm": plan.norm, "label": label}
+        return cls(**{**vars(goal), **named, **plan.settings})
+
+
+class AttackCost(Answer):
+    """What the attack spent, and what it got for it."""
+
+    queries: int = Field(description="images that the target was asked to classify")
+    gradients: int = Field(description="gradients that it gave, each with its logits")
+    loss: float | None = Field(
+        description="of a method with aim budget: the cross-entropy that it reached, of the target's answer to "
+        "`label`, or to `target_label` where given"
+    )
+    distance: float | None = Field(
+        description="of a method with aim distance: how far the image that it found is, in `norm`; null where it "
+        "found none"
+    )
 
 
 class AttackAnswer(Answer):
@@ -292,14 +310,72 @@ class AttackAnswer(Answer):
     purified: PictureAnswer
     defended_clean: Verdict
     perturbation: Perturbation
-    effective_reach: float = Field(
-        description="how far the gradient could lead, in `norm`: eps, or steps x step_size where that is less; the "
-        "displacement of a random start has no direction and does not count"
+    success_rate: Probability | None = Field(
+        description=f"with eot: the share of {FRESH_DRAWS} fresh draws of the noise on which the attack succeeds"
     )
+    effective_reach: float | None = Field(
+        description="of a method with eps, how far it could lead, in `norm`: eps, or steps x step_size where that is "
+        "less; the displacement of a random start has no direction and does not count"
+    )
+    cost: AttackCost
     after_rounding: RoundedOutcome
     parameters: AttackParameters
     timings_ms: AttackTimings
     models: Models
+
+
+class ParameterAnswer(Answer):
+    """A hyper-parameter of a method; a default of null depends on the others, as the description says."""
+
+    name: str
+    type: str
+    minimum: float | None
+    above_minimum: bool = Field(description="whether it must be above `minimum`, not at it")
+    maximum: float | None
+    default: bool | int | float | None
+    description: str
+
+    @classmethod
+    def of(cls, parameter: Parameter) -> ParameterAnswer:
+        """What the registry says of it."""
+        return cls(**{name: getattr(parameter, name) for name in cls.model_fields})
+
+
+class MethodAnswer(Answer):
+    """An attack, and what it takes."""
+
+    method: Method
+    title: str
+    paper: str = Field(description="where it was published")
+    aim: Aim = Field(description="`budget`: the worst image within one; `distance`: the nearest image that fools")
+    access: Access = Field(description="what it must see of the target: gradients, its scores (logits), or decisions")
+    knowledge: dict[Target, Knowledge] = Field(description="what the attacker then knows, by target")
+    targeted: bool = Field(description="whether target_label is allowed")
+    norms: tuple[Norm, ...] = Field(description="the default first")
+    parameters: dict[Norm, tuple[ParameterAnswer, ...]] = Field(description="by norm")
+    checked_against: str = Field(description="what the tests compare it with")
+
+    @classmethod
+    def of(cls, attack: Attack) -> MethodAnswer:
+        """What the registry says of it."""
+        return cls(
+            method=attack.name,
+            title=attack.title,
+            paper=f"https://arxiv.org/abs/{attack.arxiv}",
+            aim=attack.aim,
+            access=attack.access,
+            knowledge={target: knowledge_of(target, attack) for target in get_args(Target)},
+            targeted=attack.can_be_targeted,
+            norms=attack.norms,
+            parameters={norm: tuple(map(ParameterAnswer.of, attack.parameters(norm))) for norm in attack.norms},
+            checked_against=attack.checked_against,
+        )
+
+
+class MethodsAnswer(Answer):
+    """Every attack that POST /attack knows."""
+
+    methods: tuple[MethodAnswer, ...]
 
 
 class SampleAnswer(Answer):

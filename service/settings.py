@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     max_waiting_attacks: int = Field(
         64, ge=0, le=1000, description="attacks and benchmarks run one at a time; how many may wait; more get 503"
     )
+    attack_timeout_s: float = Field(
+        120, gt=0, le=3600, allow_inf_nan=False, description="an attack that takes longer is stopped"
+    )
     drain_s: float = Field(
         0,
         ge=0,

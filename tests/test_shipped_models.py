@@ -75,7 +75,7 @@ def test_pgd_flips_samples_and_the_purifier_brings_them_back(catalog: Catalog, d
     images, _ = _samples(catalog, dataset, 20)
     classifier = catalog.classifier(dataset)
     answers = classifier.logits(images).argmax(axis=1)
-    adv_images = pgd(catalog.white_box(dataset), images, answers, eps=0.15, rng=np.random.default_rng(0))
+    adv_images = pgd(catalog.white_box(dataset), images, answers, eps=0.15, rng=np.random.default_rng(0)).adv_images
     purifier = catalog.purifier(dataset, DEFAULT_DEFENSE)
     assert purifier is not None
     assert _accuracy(classifier.logits(adv_images), answers) <= 0.05

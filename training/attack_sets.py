@@ -60,7 +60,7 @@ def pgd_perturbations(
     def perturbations(start: int, images: Tensor, labels: Tensor) -> Tensor:
         eps = eps_of_batch[start // _BATCH].item()
         rng = np.random.default_rng([seed, start])
-        adv_images = cast(Tensor, pgd(model, images, labels, eps=eps, steps=PGD_STEPS, rng=rng))
+        adv_images = cast(Tensor, pgd(model, images, labels, eps=eps, steps=PGD_STEPS, rng=rng).adv_images)
         return (adv_images - images) * (_LEVELS / eps)
 
     stored = _chunked("pgd", perturbations, examples, folder, device)

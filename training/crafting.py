@@ -138,7 +138,7 @@ def _attack(model: WhiteBox, spec: AttackSpec, images: Tensor, labels: Tensor, r
             random_start=spec.random_start,
             targeted=targeted,
             rng=rng,
-        ),
+        ).adv_images,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from service.attacks import Cotangent
 from training.devices import autocast
 
 
@@ -81,11 +82,16 @@ class TorchWhiteBox:
 
     def loss_gradient(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N, 10) and the gradient of each image's cross-entropy to its label."""
+        return self.vector_jacobian(images, lambda logits: cross_entropy_cotangent(logits, labels))
+
+    def vector_jacobian(self, images: Tensor, cotangent: Cotangent) -> tuple[Tensor, Tensor]:
+        """Logits (N, 10) and the gradient of any loss, by its derivative by the logits."""
         watched = images.detach().clone().requires_grad_()
         with self._precision(images):
             logits = self._model(watched)
         logits = logits.float()
-        (gradient,) = torch.autograd.grad(logits, watched, cross_entropy_cotangent(logits.detach(), labels))
+        weights = cotangent(logits.detach()) if callable(cotangent) else cotangent
+        (gradient,) = torch.autograd.grad(logits, watched, weights)
         return logits.detach(), gradient.float()
 
     def _precision(self, images: Tensor) -> AbstractContextManager[object]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from service.attacks.norms import Norm
+from service.attacks.account import Result
+from service.attacks.norms import BallNorm
+from service.attacks.parameters import Eps
 from service.attacks.pgd import pgd
 from service.attacks.white_box import Array, WhiteBox
 
@@ -14,10 +16,10 @@ def fgsm(
     images: Array,
     labels: Array,
     *,
-    eps: float,
+    eps: Eps,
     targeted: bool = False,
-    norm: Norm = "linf",
-) -> Array:
+    norm: BallNorm = "linf",
+) -> Result:
     """Adversarial images (N, 1, 28, 28): in [0, 1] and within eps of `images` in `norm`.
 
     One step up the cross-entropy to `labels`, or down it where `targeted`. Draws nothing.

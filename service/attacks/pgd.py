@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 from array_api_compat import array_namespace
+from pydantic import Field
 
-from service.attacks.norms import Norm, project, steepest
+from service.attacks.account import Gradients, Result
+from service.attacks.norms import BallNorm, into_ball, steepest
 from service.attacks.norms import random_start as draw_start
-from service.attacks.white_box import Array, WhiteBox, cross_entropy
+from service.attacks.parameters import Eps, Restarts, StepSize, at_least
+from service.attacks.white_box import Array, WhiteBox, cross_entropy, per_image
 
 DEFAULT_STEPS = 40
 _REACH = 2.5
@@ -31,15 +36,15 @@ def pgd(
     images: Array,
     labels: Array,
     *,
-    eps: float,
-    steps: int = DEFAULT_STEPS,
-    step_size: float | None = None,
-    restarts: int = 1,
-    random_start: bool = True,
+    eps: Eps,
+    steps: Annotated[int, Field(ge=1, le=200, description="steps of a walk")] = DEFAULT_STEPS,
+    step_size: StepSize | None = None,
+    restarts: Restarts = 1,
+    random_start: Annotated[bool, Field(description="start from a random point within eps")] = True,
     targeted: bool = False,
-    norm: Norm = "linf",
+    norm: BallNorm = "linf",
     rng: np.random.Generator,
-) -> Array:
+) -> Result:
     """Adversarial images (N, 1, 28, 28): in [0, 1] and within eps of `images` in `norm`.
 
     Walks up the cross-entropy to `labels`, or down it where `targeted` (then `labels` are the targets), with
@@ -52,40 +57,26 @@ def pgd(
     Raises:
         ValueError: eps or step_size is negative or not finite, or steps or restarts is below 1.
     """
-    _check(eps, steps, step_size, restarts)
+    at_least(0.0, eps=eps, step_size=step_size)
+    at_least(1, steps=steps, restarts=restarts)
+    victim = Gradients(model, images.shape[0])
     size = default_step_size(eps, steps) if step_size is None else step_size
     direction = -1.0 if targeted else 1.0
     best: Array = None
     best_score: Array = None
     for _ in range(restarts):
-        adv_images = _start(images, eps, norm, rng) if random_start else images
+        adv_images = images
+        if random_start:
+            adv_images = into_ball(images + draw_start(images, eps, norm, rng), images, eps, norm)
         for _ in range(steps):
-            _, gradient = model.loss_gradient(adv_images, labels)
+            _, gradient = victim.loss_gradient(adv_images, labels)
             moved = adv_images + direction * size * steepest(gradient, norm)
-            adv_images = _into_ball(moved, images, eps, norm)
+            adv_images = into_ball(moved, images, eps, norm)
         if restarts == 1:
-            return adv_images
-        score = _score(model.logits(adv_images), labels, direction)
+            return victim.result(adv_images)
+        score = _score(victim.logits(adv_images), labels, direction)
         best, best_score = _better(best, best_score, adv_images, score)
-    return best
-
-
-def _check(eps: float, steps: int, step_size: float | None, restarts: int) -> None:
-    for name, value in (("eps", eps), ("step_size", step_size)):
-        if value is not None and not (np.isfinite(value) and value >= 0):
-            raise ValueError(f"{name} is {value}; allowed: a finite number of at least 0")
-    for name, count in (("steps", steps), ("restarts", restarts)):
-        if count < 1:
-            raise ValueError(f"{name} is {count}; allowed: a whole number of at least 1")
-
-
-def _start(images: Array, eps: float, norm: Norm, rng: np.random.Generator) -> Array:
-    return _into_ball(images + draw_start(images, eps, norm, rng), images, eps, norm)
-
-
-def _into_ball(moved: Array, images: Array, eps: float, norm: Norm) -> Array:
-    xp = array_namespace(images)
-    return xp.clip(images + project(moved - images, eps, norm), 0.0, 1.0)
+    return victim.result(best)
 
 
 def _score(logits: Array, labels: Array, direction: float) -> Array:
@@ -102,4 +93,4 @@ def _better(best: Array, best_score: Array, adv_images: Array, score: Array) -> 
         return adv_images, score
     xp = array_namespace(score)
     wins = score > best_score
-    return xp.where(wins[:, None, None, None], adv_images, best), xp.where(wins, score, best_score)
+    return xp.where(per_image(wins), adv_images, best), xp.where(wins, score, best_score)

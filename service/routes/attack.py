@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from service import images
-from service.attempt import Attempt, Goal, Walk, attempt, walk
+from service.attacks import ATTACKS, Plan
+from service.attempt import Attempt, Goal, attempt, knowledge_of, plan
 from service.catalog import Catalog, FloatArray
-from service.dependencies import Models, OptionalImageBytes, State, Timer
+from service.dependencies import Models, OptionalImageBytes, State, Timer, cut_when_gone, no_parameters
 from service.errors import ParameterError
 from service.latency import Stopwatch
+from service.leash import Leash
 from service.routes import encoding
-from service.routes.documentation import image_body, png
+from service.routes.documentation import image_body, method_parameters, png
 from service.schemas import (
     AttackAnswer,
+    AttackCost,
     AttackParameters,
     AttackQuery,
     AttackTimings,
+    MethodAnswer,
+    MethodsAnswer,
     Perturbation,
     RoundedOutcome,
 )
@@ -33,11 +38,17 @@ _HEADERS = {
 }
 
 
+@router.get("/attacks", dependencies=[Depends(no_parameters)])
+async def attacks() -> MethodsAnswer:
+    """The methods of POST /attack: parameters with limits and defaults, norms, what each must see, and papers."""
+    return MethodsAnswer(methods=tuple(MethodAnswer.of(method) for method in ATTACKS.values()))
+
+
 @router.post(
     "/attack",
     response_model=AttackAnswer,
     responses={200: png("What the attack did; with Accept: image/png the adversarial image alone", _HEADERS)},
-    openapi_extra=image_body(required=False),
+    openapi_extra={**image_body(required=False), "parameters": method_parameters()},
 )
 async def attack(
     request: Request,
@@ -47,15 +58,18 @@ async def attack(
     data: OptionalImageBytes,
     query: Annotated[AttackQuery, Query()],
 ) -> Response:
-    """Attack the picture in the body, or a shipped sample, along the gradient of the classifier or pipeline."""
+    """Attack the picture in the body, or a shipped sample. Stops where the client hangs up or time is over."""
     media_type = encoding.accepted(request, (encoding.JSON, encoding.PNG))
-    goal, route = _goal(query), _walk(query)
+    goal, route = _goal(query), plan(query.method, query.norm, **query.given)
+    leash = Leash(state.settings.attack_timeout_s)
 
     def job() -> tuple[Attempt, int | None]:
+        leash.feel()  # it may have hung up while it waited
         image, true_label = _subject(catalog, query, data, timer)
-        return attempt(catalog, image, goal, route, timer), true_label
+        return attempt(catalog, image, goal, route, timer, leash), true_label
 
-    result, true_label = await state.heavy.run(job, timer)
+    async with cut_when_gone(request, leash):
+        result, true_label = await state.heavy.run(job, timer)
     if media_type == encoding.PNG:
         headers = {**_headers(result), "Vary": "Accept"}
         return encoding.png_response(result.after_rounding.adversarial.image, headers)
@@ -64,20 +78,7 @@ async def attack(
 
 
 def _goal(query: AttackQuery) -> Goal:
-    return Goal(query.dataset, query.defense, query.target, query.label, query.target_label)
-
-
-def _walk(query: AttackQuery) -> Walk:
-    return walk(
-        query.method,
-        norm=query.norm,
-        eps=query.eps,
-        steps=query.steps,
-        step_size=query.step_size,
-        restarts=query.restarts,
-        random_start=query.random_start,
-        seed=query.seed,
-    )
+    return Goal(query.dataset, query.defense, query.target, query.label, query.target_label, query.eot, query.seed)
 
 
 def _subject(
@@ -114,7 +115,7 @@ def _headers(result: Attempt) -> dict[str, str]:
 def _answer(
     result: Attempt,
     goal: Goal,
-    route: Walk,
+    route: Plan,
     true_label: int | None,
     class_names: encoding.ClassNames,
     timer: Stopwatch,
@@ -123,14 +124,16 @@ def _answer(
     return AttackAnswer(
         success=computed.success,
         recovered=computed.recovered,
-        knowledge=goal.knowledge,
+        knowledge=knowledge_of(goal.target, route.attack),
         true_label=true_label,
         clean=encoding.picture(result.clean, class_names),
         adversarial=encoding.picture(computed.adversarial, class_names),
         purified=encoding.picture(computed.purified, class_names),
         defended_clean=encoding.verdict(result.defended_clean.prediction, class_names),
-        perturbation=Perturbation(linf=result.linf, l2=result.l2),
+        perturbation=Perturbation(**result.sizes),
+        success_rate=result.success_rate,
         effective_reach=route.reach,
+        cost=AttackCost(**vars(result.cost)),
         after_rounding=RoundedOutcome(
             adversarial_label=rounded.adversarial.prediction.label,
             purified_label=rounded.purified.prediction.label,

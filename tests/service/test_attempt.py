@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.attempt import Attempt, Goal, attempt, walk
+from service.attacks import ATTACKS, Method
+from service.attempt import Attempt, Goal, Target, attempt, knowledge_of, plan
 from service.catalog import Catalog
 from service.errors import ParameterError
 from service.images import from_bytes, rounded
@@ -18,48 +19,105 @@ from tests.service.tiny_models import image_of
 def attacked(catalog: Catalog, label: int = 3, goal: dict[str, Any] | None = None, **options: Any) -> Attempt:
     image = from_bytes(image_of("mnist", label))[None, None]
     wanted = Goal(**{"dataset": "mnist", "defense": "autoencoder", "target": "classifier", **(goal or {})})
-    return attempt(catalog, image, wanted, walk("pgd", **{"steps": 8, **options}), Stopwatch())
+    return attempt(catalog, image, wanted, plan("pgd", **{"steps": 8, **options}), Stopwatch())
 
 
 def test_the_defaults_are_filled_in() -> None:
-    chosen = walk("pgd")
-    assert (chosen.eps, chosen.steps, chosen.restarts, chosen.random_start) == (0.15, 40, 1, True)
-    assert chosen.step_size == pytest.approx(2.5 * 0.15 / 40)
-    assert walk("pgd", norm="l2").eps == 1.5
-    assert walk("pgd", random_start=False).random_start is False
-    single = walk("fgsm", eps=0.3)
-    assert (single.steps, single.step_size, single.random_start, single.reach) == (1, 0.3, False, 0.3)
+    chosen = plan("pgd")
+    assert chosen.settings == {
+        "eps": 0.15,
+        "steps": 40,
+        "step_size": 2.5 * 0.15 / 40,
+        "restarts": 1,
+        "random_start": True,
+    }
+    assert (chosen.norm, plan("pgd", "l2").settings["eps"], plan("ddn").norm) == ("linf", 1.5, "l2")
+    assert plan("fgsm", eps=0.3).settings == {"eps": 0.3}
 
 
-def test_fgsm_may_be_spelt_out() -> None:
-    spelt = walk("fgsm", eps=0.3, steps=1, step_size=0.3, restarts=1, random_start=False)
-    assert spelt == walk("fgsm", eps=0.3)
-
-
-def test_a_random_start_does_not_add_to_the_reach() -> None:
+def test_the_reach_is_what_the_steps_can_cross() -> None:
     for random_start in (True, False):
-        chosen = walk("pgd", eps=0.3, steps=7, step_size=0.01, random_start=random_start)
-        assert chosen.reach == pytest.approx(0.07)
+        assert plan("pgd", eps=0.3, steps=7, step_size=0.01, random_start=random_start).reach == pytest.approx(0.07)
+    assert plan("fgsm", eps=0.3).reach == plan("square", eps=0.3).reach == 0.3
+    assert plan("cw").reach is None
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "knowledge"),
+    [
+        ("pgd", "classifier", "oblivious"),
+        ("pgd", "pipeline", "adaptive"),
+        ("square", "classifier", "oblivious"),
+        ("square", "pipeline", "black_box"),
+        ("geoda", "pipeline", "black_box"),
+    ],
+)
+def test_what_the_attacker_knows_depends_on_method_and_target(method: Any, target: Any, knowledge: str) -> None:
+    assert knowledge_of(target, plan(method).attack) == knowledge
 
 
 @pytest.mark.parametrize(
     ("options", "fragment"),
     [
-        ({"method": "fgsm", "steps": 3}, "steps is 3 with method=fgsm; allowed with it: steps=1, or nothing"),
-        (
-            {"method": "fgsm", "restarts": 2, "random_start": True},
-            "restarts is 2, random_start is true with method=fgsm; allowed with it: restarts=1, random_start=false",
-        ),
-        ({"method": "fgsm", "eps": 0.2, "step_size": 0.1}, "step_size is 0.1 .* allowed with it: step_size=0.2"),
-        ({"method": "pgd", "steps": 200, "restarts": 6}, "200 x 6 = 1200; allowed: at most 1000"),
-        ({"method": "pgd", "eps": 1.5}, "eps is 1.5 with norm=linf; allowed: 0 to 1"),
+        ({"method": "fgsm", "steps": 3}, r"'steps' is no parameter of method=fgsm; allowed: eps \(0 to 1\)"),
+        ({"method": "apgd_ce", "steps": 500, "restarts": 5}, "500 x 5 = 2500 with method=apgd_ce; allowed: at most"),
+        ({"method": "pgd", "eps": 1.5}, "eps is 1.5 with method=pgd and norm=linf; allowed: 0 to 1"),
         ({"method": "pgd", "eps": 29.0, "norm": "l2"}, "allowed: 0 to 28"),
-        ({"method": "pgd", "step_size": 1.5}, "step_size is 1.5 with norm=linf; allowed: above 0, at most 1"),
+        ({"method": "pgd", "step_size": 1.5}, "step_size is 1.5 with method=pgd and norm=linf; allowed: above 0 to 1"),
+        ({"method": "pgd", "steps": "many"}, "steps is 'many' .* allowed: 1 to 200"),
+        ({"method": "cw", "norm": "linf"}, "norm is 'linf' with method=cw; allowed: l2"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(options: dict[str, Any], fragment: str) -> None:
     with pytest.raises(ParameterError, match=fragment):
-        walk(options.pop("method"), **options)
+        plan(options.pop("method"), options.pop("norm", None), **options)
+
+
+@pytest.mark.parametrize("method", ATTACKS)
+@pytest.mark.parametrize("target", ["classifier", "pipeline"])
+def test_every_method_answers_and_keeps_its_books(catalog: Catalog, method: Method, target: Target) -> None:
+    image = from_bytes(image_of("mnist", 3))[None, None]
+    quick: dict[str, dict[str, Any]] = {
+        "lbfgs": {"steps": 20},
+        "cw": {"steps": 100},
+        "one_pixel": {"pixels": 50, "population": 100, "generations": 30},
+        "square": {"eps": 0.3, "max_queries": 300},
+        "hopskipjump": {"max_queries": 300},
+        "geoda": {"max_queries": 300},
+    }
+    route = plan(method, **quick.get(method, {"eps": 0.3} if "eps" in ATTACKS[method].keywords else {}))
+    result = attempt(catalog, image, Goal("mnist", "autoencoder", target), route, Stopwatch())
+    # A band has 78 pixels, of which fifty cannot turn the answer; and none of them lowers another class's logit, which
+    # is what JSMA looks for.
+    assert result.as_computed.success != (method in {"one_pixel", "jsma"})
+    assert (result.cost.gradients > 0) == (route.attack.access == "gradients")
+    assert result.cost.queries + result.cost.gradients > 0
+    if route.attack.aim == "budget":
+        assert result.cost.loss is not None
+        assert result.cost.loss > (0 if method == "one_pixel" else np.log(2))  # the label's probability is below a half
+        assert result.cost.distance is None
+    elif method != "jsma":
+        assert result.cost.loss is None
+        assert result.cost.distance == result.sizes[route.norm]
+        assert result.cost.distance > 0
+
+
+def test_a_distance_is_told_only_where_an_image_was_found(catalog: Catalog) -> None:
+    image = from_bytes(image_of("mnist", 3))[None, None]
+    route = plan("jsma", gamma=0.0)
+    result = attempt(catalog, image, Goal("mnist", "autoencoder", "classifier"), route, Stopwatch())
+    assert not result.as_computed.success
+    assert result.cost.distance is None
+
+
+def test_draws_of_the_noise_are_averaged_and_success_is_judged_on_fresh_ones(catalog: Catalog) -> None:
+    averaged = attacked(catalog, goal={"target": "pipeline", "eot": 4}, eps=0.4)
+    assert averaged.success_rate is not None
+    assert averaged.success_rate > 0.9
+    assert attacked(catalog, goal={"target": "pipeline", "eot": 4}, eps=0.01).success_rate == 0
+    assert attacked(catalog, goal={"target": "pipeline"}, eps=0.4).success_rate is None
+    again = attacked(catalog, goal={"target": "pipeline", "eot": 4}, eps=0.4)
+    assert np.array_equal(again.as_computed.adversarial.image, averaged.as_computed.adversarial.image)
 
 
 def test_an_oblivious_attack_fools_the_classifier_and_the_purifier_recovers(catalog: Catalog) -> None:
@@ -69,7 +127,7 @@ def test_an_oblivious_attack_fools_the_classifier_and_the_purifier_recovers(cata
     assert result.as_computed.adversarial.prediction.label != 3
     assert result.as_computed.recovered
     assert result.as_computed.purified.prediction.label == 3
-    assert result.linf == pytest.approx(0.15, abs=1e-6)
+    assert result.sizes["linf"] == pytest.approx(0.15, abs=1e-6)
 
 
 def test_a_class_that_the_purifier_does_not_help_is_not_recovered(catalog: Catalog) -> None:
@@ -121,7 +179,7 @@ def test_the_rounded_image_is_judged_by_itself(catalog: Catalog) -> None:
     pixels.reshape(784)[3 * 78 : 4 * 78 : 2] += 1  # the band's mean is 140.5, the others' 90
     image = from_bytes(pixels)[None, None]
     goal = Goal("mnist", "autoencoder", "classifier")
-    result = attempt(catalog, image, goal, walk("fgsm", eps=25.3 / 255), Stopwatch())
+    result = attempt(catalog, image, goal, plan("fgsm", eps=25.3 / 255), Stopwatch())
     assert np.array_equal(result.after_rounding.adversarial.image, rounded(result.as_computed.adversarial.image))
     assert result.as_computed.success
     assert not result.after_rounding.success
@@ -131,6 +189,7 @@ def test_the_rounded_image_is_judged_by_itself(catalog: Catalog) -> None:
     ("goal", "fragment"),
     [
         ({"target": "pipeline", "defense": "none"}, "target=pipeline needs a purifier"),
+        ({"eot": 2}, "eot is 2 with target=classifier, which has no noise"),
         ({"target": "pipeline", "defense": "puvae"}, "no gradient is shipped for defense 'puvae'"),
         ({"label": 4, "target_label": 4}, "target_label is 4, which is the label itself"),
         ({"target_label": 3}, "target_label is 3, which is what the classifier answers already"),

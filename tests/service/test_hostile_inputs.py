@@ -139,21 +139,46 @@ HOSTILE: dict[str, Hostile] = {
     # attacks
     "eps of NaN": Hostile(422, "eps is 'nan'", path="/attack?eps=nan"),
     "eps of infinity": Hostile(422, "eps is 'inf'", path="/attack?eps=inf"),
-    "eps of 2": Hostile(422, "eps is 2.0 with norm=linf; allowed: 0 to 1", path="/attack?eps=2"),
+    "eps of 2": Hostile(422, "eps is '2' with method=pgd and norm=linf; allowed: 0 to 1", path="/attack?eps=2"),
     "eps of 29 in L2": Hostile(422, "eps is '29'", path="/attack?eps=29&norm=l2"),
     "eps below 0": Hostile(422, "eps is '-0.1'", path="/attack?eps=-0.1"),
     "step_size of 0": Hostile(422, "step_size is '0'", path="/attack?step_size=0"),
-    "step_size of 2": Hostile(422, "step_size is 2.0", path="/attack?step_size=2"),
+    "step_size of 2": Hostile(422, "step_size is '2'", path="/attack?step_size=2"),
     "no steps": Hostile(422, "steps is '0'", path="/attack?steps=0"),
     "too many steps": Hostile(422, "steps is '201'", path="/attack?steps=201"),
     "too many restarts": Hostile(422, "restarts is '11'", path="/attack?restarts=11"),
-    "too much work": Hostile(422, "steps x restarts is 200 x 6 = 1200", path="/attack?steps=200&restarts=6"),
-    "an unknown method": Hostile(422, "'fgsm' or 'pgd'", path="/attack?method=cw"),
-    "an unknown norm": Hostile(422, "'linf' or 'l2'", path="/attack?norm=l0"),
+    "too much work": Hostile(
+        422, "steps x restarts is 500 x 5 = 2500", path="/attack?method=apgd_ce&steps=500&restarts=5"
+    ),
+    "an unknown method": Hostile(422, "'apgd_dlr', 'lbfgs', 'jsma'", path="/attack?method=autoattack"),
+    "an unknown norm": Hostile(422, "'linf', 'l2' or 'l0'", path="/attack?norm=l1"),
     "an unknown target": Hostile(422, "'classifier' or 'pipeline'", path="/attack?target=both"),
     "steps of FGSM": Hostile(
-        422, "steps is 3 with method=fgsm; allowed with it: steps=1", path="/attack?method=fgsm&steps=3"
+        422,
+        "'steps' is not used by method=fgsm; allowed with it: eps (0 to 1), dataset",
+        path="/attack?method=fgsm&steps=3",
     ),
+    "an unknown parameter of an attack": Hostile(422, "'epsilon' is not used by method=pgd", path="/attack?epsilon=1"),
+    "a parameter of no UTF-8": Hostile(422, "is not used by method=pgd", path="/attack?%ff=%fe"),
+    "a norm of another method": Hostile(
+        422, "norm is 'linf' with method=cw; allowed: l2", path="/attack?method=cw&norm=linf"
+    ),
+    "an empty number": Hostile(422, "steps is ''", path="/attack?steps="),
+    "steps and a half": Hostile(422, "steps is '1.5'", path="/attack?steps=1.5"),
+    "a very long number": Hostile(422, "...' with method=pgd".replace("'", ""), path="/attack?steps=" + 6000 * "9"),
+    "a flag in words": Hostile(422, "allowed: true or false", path="/attack?random_start=perhaps"),
+    "too many candidates": Hostile(
+        422,
+        "population x generations is 400 x 100 = 40000",
+        path="/attack?method=one_pixel&population=400&generations=100",
+    ),
+    "a target for DeepFool": Hostile(
+        422,
+        "method=deepfool has no targeted form; allowed with it: fgsm",
+        path="/attack?method=deepfool&target_label=4",
+    ),
+    "draws of no noise": Hostile(422, "eot is 3 with target=classifier", path="/attack?eot=3"),
+    "too many draws": Hostile(422, "eot is '33'", path="/attack?eot=33&target=pipeline"),
     "label 10": Hostile(422, "label is '10'", path="/attack?label=10"),
     "the label as target": Hostile(422, "target_label is 3", path="/attack?label=3&target_label=3"),
     "a pipeline without purifier": Hostile(422, "needs a purifier", path="/attack?target=pipeline&defense=none"),

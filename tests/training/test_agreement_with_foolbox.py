@@ -42,7 +42,7 @@ def test_fgsm_equals_foolboxs(fitted: nn.Module, examples: Examples, eps: float)
         foolbox.PyTorchModel(fitted, bounds=(0, 1)), images, foolbox.criteria.Misclassification(examples.labels),
         epsilon=eps,
     )  # fmt: skip
-    ours = fgsm(TorchWhiteBox(fitted), images, examples.labels, eps=eps)
+    ours = fgsm(TorchWhiteBox(fitted), images, examples.labels, eps=eps).adv_images
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
 
 
@@ -61,7 +61,7 @@ def test_pgd_equals_foolboxs_step_by_step(fitted: nn.Module, examples: Examples,
         random_start=False,
         norm="linf" if norm == "linf" else "l2",
         rng=np.random.default_rng(0),
-    )
+    ).adv_images
 
     def robust(images: torch.Tensor) -> float:
         return accuracy(fitted(images).argmax(1), examples.labels)

@@ -19,7 +19,7 @@ def test_stored_signs_give_the_fgsm_images_of_every_eps(
     signs = attack_sets.gradient_signs(classifier, examples, tmp_path, device=CPU)
     model = TorchWhiteBox(classifier, mixed_precision=True)
     for eps in (0.1, 0.6):
-        expected = fgsm(model, examples.images, examples.labels, eps=eps)
+        expected = fgsm(model, examples.images, examples.labels, eps=eps).adv_images
         assert torch.equal((examples.images + eps * signs.float()).clamp(0, 1), expected)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.service.asking import digit, pixels_of
+from service.attacks import ATTACKS
+from tests.service.asking import assert_problem, digit, pixels_of
 from tests.service.tiny_models import image_of
 
 PNG = {"content-type": "image/png"}
@@ -54,6 +55,7 @@ def test_every_parameter_is_told_as_it_was_used(client: TestClient) -> None:
         "target": "classifier",
         "method": "pgd",
         "norm": "linf",
+        "eot": 0,
         "eps": 0.15,
         "steps": 40,
         "step_size": 2.5 * 0.15 / 40,
@@ -103,7 +105,13 @@ def test_a_form_is_attacked_too(client: TestClient) -> None:
 
 def test_fgsm_takes_one_full_step(client: TestClient) -> None:
     answer = attack(client, method="fgsm", eps=0.2)
-    assert (answer["parameters"]["steps"], answer["parameters"]["step_size"]) == (1, 0.2)
+    assert answer["cost"] == {
+        "queries": 0,
+        "gradients": 1,
+        "loss": pytest.approx(answer["cost"]["loss"]),
+        "distance": None,
+    }
+    assert "steps" not in answer["parameters"]
     assert answer["perturbation"]["linf"] == pytest.approx(0.2, abs=1e-6)
 
 
@@ -140,7 +148,7 @@ def test_no_budget_changes_nothing(client: TestClient) -> None:
     assert answer["success"] is False
     assert answer["recovered"] is True
     assert answer["adversarial"] == answer["clean"]
-    assert answer["perturbation"] == {"linf": 0, "l2": 0}
+    assert answer["perturbation"] == {"linf": 0, "l2": 0, "l0": 0}
 
 
 def test_the_images_are_the_ones_that_were_judged(client: TestClient) -> None:
@@ -171,3 +179,35 @@ def test_each_data_set_has_its_samples_and_classes(client: TestClient, dataset: 
     answer = attack(client, dataset=dataset, sample=17, steps=3)
     assert answer["true_label"] == answer["clean"]["label"] == 7
     assert answer["clean"]["class_name"] == f"{dataset} 7"
+
+
+def test_every_method_can_be_called_as_it_is_listed(client: TestClient) -> None:
+    """With each default spelt out, so that what the list says is what the endpoint takes."""
+    methods = client.get("/attacks").json()["methods"]
+    assert [method["method"] for method in methods] == list(ATTACKS)
+    quick = {"max_queries": 200, "generations": 2, "search_steps": 2}
+    for method in methods:
+        for norm in method["norms"]:
+            defaults = {one["name"]: one["default"] for one in method["parameters"][norm] if one["default"] is not None}
+            settings = {**defaults, **{name: value for name, value in quick.items() if name in defaults}}
+            answer = attack(client, method=method["method"], norm=norm, **settings)
+            assert answer["parameters"].items() >= {"method": method["method"], "norm": norm, **settings}.items()
+            assert answer["knowledge"] == method["knowledge"]["classifier"] == "oblivious"
+
+
+def test_the_listed_limits_hold(client: TestClient) -> None:
+    for method in client.get("/attacks").json()["methods"]:
+        for norm, parameters in method["parameters"].items():
+            for one in parameters:
+                assert one["description"]
+                if one["type"] == "boolean":
+                    continue
+                for value in (one["maximum"] + 1, one["minimum"] if one["above_minimum"] else one["minimum"] - 1):
+                    query = {"sample": 3, "method": method["method"], "norm": norm, one["name"]: value}
+                    assert_problem(client.post("/attack", params=query), 422, f"{one['name']} is", "allowed:")
+
+
+def test_eot_judges_on_fresh_draws(client: TestClient) -> None:
+    answer = attack(client, target="pipeline", eot=3, steps=5, eps=0.4)
+    assert answer["success_rate"] > 0.9
+    assert attack(client, target="pipeline", steps=5)["success_rate"] is None

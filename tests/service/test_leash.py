@@ -1,0 +1,123 @@
+"""A leash stops long work: when its client hangs up, and when its time is over."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import anyio
+import httpx2
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from service.app import create_app
+from service.errors import AbandonedError, TimeLimitError
+from service.leash import Leash, Leashed
+from service.settings import Settings
+from tests.service.asking import assert_problem
+from tests.service.attacks.victims import LinearModel, Spy, images_in, weights
+from tests.service.conftest import wait_until_ready
+
+
+def test_work_goes_on_until_the_leash_is_cut() -> None:
+    leash = Leash(limit_s=100)
+    leash.feel()
+    leash.cut()
+    with pytest.raises(AbandonedError):
+        leash.feel()
+
+
+def test_the_time_counts_from_the_first_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("service.leash.time.monotonic", lambda: now[0])
+    leash = Leash(limit_s=5)
+    now[0] += 50  # in the queue
+    leash.feel()
+    now[0] += 4.9
+    leash.feel()
+    now[0] += 0.2
+    with pytest.raises(TimeLimitError, match="within 5 s"):
+        leash.feel()
+
+
+def test_every_look_feels_the_leash_and_large_ones_are_taken_apart() -> None:
+    spy, images, labels = Spy(LinearModel(weights())), images_in(n=150), np.zeros(150, np.int64)
+    leash = Leash()
+    victim = Leashed(spy, leash)
+    assert np.allclose(victim.logits(images), spy.model.logits(images), atol=1e-5)
+    cotangent = np.ones((150, 10), np.float32)
+    for found, expected in (
+        (victim.loss_gradient(images, labels), spy.model.loss_gradient(images, labels)),
+        (victim.vector_jacobian(images, cotangent), spy.model.vector_jacobian(images, cotangent)),
+        (victim.vector_jacobian(images, lambda z: -z), spy.model.vector_jacobian(images, lambda z: -z)),
+    ):
+        assert all(np.allclose(a, b, atol=1e-4) for a, b in zip(found, expected, strict=True))
+    leash.cut()
+    for look in (
+        lambda: victim.logits(images),
+        lambda: victim.loss_gradient(images, labels),
+        lambda: victim.vector_jacobian(images, lambda z: z),
+    ):
+        with pytest.raises(AbandonedError):
+            look()
+
+
+def test_an_attack_that_takes_too_long_is_a_problem(settings: Settings) -> None:
+    short = settings.model_copy(update={"attack_timeout_s": 1e-6})
+    with TestClient(create_app(short), raise_server_exceptions=False) as client:
+        wait_until_ready(client)
+        assert_problem(client.post("/attack?sample=1"), 503, "did not end within", "fewer steps")
+        assert client.get("/healthz").status_code == 200
+
+
+def test_an_attack_ends_where_its_client_hangs_up(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    looking, ended = threading.Event(), threading.Event()
+
+    def endless(*arguments: Any) -> Any:
+        leash: Leash = arguments[-1]
+        looking.set()
+        try:
+            while True:
+                leash.feel()
+        finally:
+            ended.set()
+
+    monkeypatch.setattr("service.routes.attack.attempt", endless)
+    app = create_app(settings)
+    with TestClient(app) as client:
+        wait_until_ready(client)
+        anyio.run(_ask_and_hang_up, app, looking)
+        assert ended.wait(20)
+
+
+async def _ask_and_hang_up(app: FastAPI, looking: threading.Event) -> None:
+    messages = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> dict[str, Any]:
+        if messages:
+            return messages.pop()
+        await anyio.to_thread.run_sync(looking.wait, 20)
+        return {"type": "http.disconnect"}
+
+    async def send(_: Any) -> None:
+        """Nobody listens."""
+
+    url = httpx2.URL("http://test/attack?sample=1")
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": url.path,
+        "raw_path": url.path.encode(),
+        "query_string": url.query,
+        "root_path": "",
+        "headers": [],
+        "server": ("test", 80),
+        "client": ("test", 1),
+    }
+    with anyio.fail_after(20):
+        await app(scope, receive, send)

@@ -1,0 +1,54 @@
+"""ART's HopSkipJump against a running service: a black-box attack by somebody who has its address and nothing else.
+
+    python -m training.adapters.hopskipjump_over_http http://127.0.0.1:8000 --dataset mnist --sample 7
+
+Needs the extra `art`, and no torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import urllib.request
+
+import numpy as np
+from art.attacks.evasion import HopSkipJump
+
+from service.images import decode, encode_png
+from training.adapters.art import ServiceConnection, black_box_classifier
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Attack one shipped sample, and print what came of it; 1 where the service cannot be used."""
+    parser = argparse.ArgumentParser(prog="python -m training.adapters.hopskipjump_over_http")
+    parser.add_argument("url", help="of the service")
+    parser.add_argument("--dataset", default="mnist")
+    parser.add_argument("--defense", default="autoencoder", help="what stands before the classifier, or none")
+    parser.add_argument("--sample", type=int, default=7, help="a shipped test image")
+    parser.add_argument("--rounds", type=int, default=5, help="of HopSkipJump")
+    chosen = parser.parse_args(arguments)
+    try:
+        return _attack(chosen)
+    except (OSError, RuntimeError) as error:
+        print(f"{chosen.url}: {error}", file=sys.stderr)
+        return 1
+
+
+def _attack(chosen: argparse.Namespace) -> int:
+    with ServiceConnection(chosen.url, dataset=chosen.dataset, defense=chosen.defense) as send:
+        with urllib.request.urlopen(f"{chosen.url.rstrip('/')}/samples/{chosen.dataset}/{chosen.sample}") as response:
+            image = decode(response.read())
+        before = send(encode_png(image))
+        attack = HopSkipJump(
+            black_box_classifier(send), max_iter=chosen.rounds, max_eval=200, init_eval=50, verbose=False
+        )
+        adv_image = attack.generate(image, np.eye(10, dtype=np.float32)[[before["label"]]])
+        after = send(encode_png(adv_image))
+    distance = float(np.sqrt(np.square(adv_image - image).sum()))
+    print(f"defense {chosen.defense}, knowledge black_box, {send.requests} queries, L2 distance {distance:.3f}:")
+    print(f"{before['class_name']} ({before['confidence']:.3f}) -> {after['class_name']} ({after['confidence']:.3f})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
