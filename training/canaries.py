@@ -83,7 +83,7 @@ def train_robust_net(train: Examples, path: Path) -> None:
     starts = [start for _ in range(_EPOCHS) for start in range(0, len(chosen), _BATCH)]
     for start in tqdm(starts, desc="adversarially trained canary", leave=False, mininterval=2.0):
         images, labels = chosen.images[start : start + _BATCH], chosen.labels[start : start + _BATCH]
-        adv_images = pgd(TorchWhiteBox(net), images, labels, eps=ROBUST_EPS, steps=_STEPS, rng=rng)
+        adv_images = pgd(TorchWhiteBox(net), images, labels, eps=ROBUST_EPS, steps=_STEPS, rng=rng).adv_images
         optimizer.zero_grad()
         nn.functional.cross_entropy(net(adv_images), labels).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -94,5 +94,5 @@ def train_robust_net(train: Examples, path: Path) -> None:
 def _standing(model: WhiteBox, images: Array, labels: Array, start: int, eps: float, device: torch.device) -> int:
     batch, truth = torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)
     rng = np.random.default_rng([0, start])
-    adv_images = pgd(model, batch, truth, eps=eps, steps=PGD_STEPS, rng=rng)
+    adv_images = pgd(model, batch, truth, eps=eps, steps=PGD_STEPS, rng=rng).adv_images
     return int((model.logits(adv_images).argmax(1) == truth).sum())

@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 
 from service import manifest as manifests
-from service.attacks import WhiteBox, fgsm, pgd
+from service.attacks import WhiteBox, pgd
+from service.attacks.norms import into_ball
+from service.attacks.square import square
 from service.catalog import NO_DEFENSE
 from training.data import Examples
 from training.measurement import AttackSpec
@@ -93,12 +95,12 @@ def adversarial(victim: Victim, spec: AttackSpec, chunk: Chunk, cache: Path) -> 
     if spec.attack == "random_noise":
         rng = np.random.default_rng([spec.seed, chunk.start])
         corners = rng.choice(np.array([-1.0, 1.0], np.float32), chunk.images.shape)
-        return cast(Array, fgsm(_Direction(corners), chunk.images, chunk.labels, eps=spec.eps))
+        return _stepped(chunk.images, corners, spec.eps)
     stored = chunk.stored(attack_folder(victim, _kept(spec), cache))
     if stored is None:
         raise FileNotFoundError(f"images {chunk.start} to {chunk.start + len(chunk.labels)} were not crafted: {spec}")
     if spec.attack == "fgsm":
-        return cast(Array, fgsm(_Direction(stored), chunk.images, chunk.labels, eps=spec.eps))
+        return _stepped(chunk.images, stored, spec.eps)
     return stored
 
 
@@ -126,9 +128,10 @@ def _attack(model: WhiteBox, spec: AttackSpec, images: Tensor, labels: Tensor, r
     if spec.attack == "fgsm_direction":
         _, gradient = model.loss_gradient(images, labels)
         return cast(Tensor, (-gradient if targeted else gradient).sign().to(torch.int8))
-    return cast(
-        Tensor,
-        pgd(
+    if spec.attack == "square":
+        result = square(model, images, labels, eps=spec.eps, max_queries=spec.steps, rng=rng)
+    else:
+        result = pgd(
             model,
             images,
             labels,
@@ -138,18 +141,10 @@ def _attack(model: WhiteBox, spec: AttackSpec, images: Tensor, labels: Tensor, r
             random_start=spec.random_start,
             targeted=targeted,
             rng=rng,
-        ).adv_images,
-    )
+        )
+    return cast(Tensor, result.adv_images)
 
 
-class _Direction:
-    """A white box whose gradient is a direction that is known already, so that a kept one takes FGSM's own step."""
-
-    def __init__(self, direction: Array) -> None:
-        self._direction = direction.astype(np.float32)
-
-    def logits(self, images: Array) -> Array:
-        raise NotImplementedError("a direction has no logits")
-
-    def loss_gradient(self, images: Array, labels: Array) -> tuple[None, Array]:
-        return None, self._direction
+def _stepped(images: Array, direction: Array, eps: float) -> Array:
+    """FGSM's step along a direction that is known already."""
+    return cast(Array, into_ball(images + eps * direction.astype(np.float32), images, eps, "linf"))

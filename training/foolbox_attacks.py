@@ -48,12 +48,13 @@ def compare(victim: Victim, images: Array, labels: Array, start: int) -> Compari
     batch, truth = torch.from_numpy(images).double().to(device), torch.from_numpy(labels).to(device)
     criterion = foolbox.criteria.Misclassification(truth)
     their_fgsm = foolbox.attacks.FGSM(random_start=False).run(theirs, batch, criterion, epsilon=HEADLINE_FGSM_EPS)
-    our_fgsm = fgsm(model, batch, truth, eps=HEADLINE_FGSM_EPS)
+    our_fgsm = fgsm(model, batch, truth, eps=HEADLINE_FGSM_EPS).adv_images
     below_one = torch.softmax(net(batch), 1).gather(1, truth[:, None])[:, 0] < 1
     deviation = (their_fgsm - our_fgsm).abs().amax((1, 2, 3))[below_one]
     attack = foolbox.attacks.LinfPGD(rel_stepsize=2.5 / PGD_STEPS, steps=PGD_STEPS, random_start=True)
     their_pgd = attack.run(theirs, batch, criterion, epsilon=HEADLINE_PGD_EPS)
-    our_pgd = pgd(model, batch, truth, eps=HEADLINE_PGD_EPS, steps=PGD_STEPS, rng=np.random.default_rng([0, start]))
+    rng = np.random.default_rng([0, start])
+    our_pgd = pgd(model, batch, truth, eps=HEADLINE_PGD_EPS, steps=PGD_STEPS, rng=rng).adv_images
     return Comparison(
         images=len(labels),
         comparable=int(below_one.sum()),

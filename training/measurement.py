@@ -17,9 +17,10 @@ QUERYING = frozenset({"square", "random_noise"})
 class AttackSpec:
     """One attack. `defense` is the purifier that the attacker looks through or queries, 'none' for none.
 
-    `label` says whose loss is walked: up the true label's, or down the least likely class's. `noise` is the latent
-    noise that the attacker sees: zero, one fixed draw, or drawn anew at each of `eot` looks that a gradient is the
-    mean of. `gradient` 'identity' goes backward as if the purifier changed nothing (BPDA, arXiv 1802.00420).
+    `steps` are Square's queries. `label` says whose loss is walked: up the true label's, or down the least likely
+    class's. `noise` is the latent noise that the attacker sees: zero, one fixed draw, or drawn anew at each of `eot`
+    looks that a gradient is the mean of. `gradient` 'identity' goes backward as if the purifier changed nothing
+    (BPDA, arXiv 1802.00420).
     """
 
     attack: str

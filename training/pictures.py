@@ -97,8 +97,8 @@ def _attacked(
 ) -> FloatArray:
     model = catalog.white_box(dataset)
     if attack == "fgsm":
-        return cast(FloatArray, fgsm(model, images, labels, eps=eps))
-    return cast(FloatArray, pgd(model, images, labels, eps=eps, rng=np.random.default_rng(0)))
+        return cast(FloatArray, fgsm(model, images, labels, eps=eps).adv_images)
+    return cast(FloatArray, pgd(model, images, labels, eps=eps, rng=np.random.default_rng(0)).adv_images)
 
 
 def _purified(catalog: Catalog, dataset: str, images: FloatArray) -> FloatArray:

@@ -55,7 +55,7 @@ class Probes:
         before, model = fingerprint(net), TorchWhiteBox(net)
         few = self.bench.test.first(_FEW)
         pgd(model, few.images, few.labels, eps=0.1, steps=5, rng=np.random.default_rng(0))
-        unmoved = pgd(model, few.images, few.labels, eps=0.0, steps=5, rng=np.random.default_rng(0))
+        unmoved = pgd(model, few.images, few.labels, eps=0.0, steps=5, rng=np.random.default_rng(0)).adv_images
         same = fingerprint(net) == before and not any(module.training for module in net.modules())
         at_zero = [row for row in rows if row.eps == 0 and row.attack != "none"]
         findings = [

@@ -18,6 +18,7 @@ HEADLINE_PGD_EPS = 0.15
 PGD_STEPS = 40
 DOUBLE_STEPS = 2 * PGD_STEPS
 EOT_DRAWS = 20
+SQUARE_QUERIES = 5_000
 NOISE_SEEDS = (0, 1, 2)
 PAPER_DEFENSE = "autoencoder_paper"
 PROTOCOLS = ("paper", "adaptive", "quick")
@@ -85,6 +86,7 @@ def _adaptive(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
     yield Measurement(replace(through, noise="drawn"), n, (View(shipped, "drawn"),))
     yield Measurement(replace(through, gradient="identity"), n, (served,))
     yield Measurement(AttackSpec("random_noise", HEADLINE_PGD_EPS, defense=shipped), n, (served,))
+    yield Measurement(AttackSpec("square", HEADLINE_PGD_EPS, steps=SQUARE_QUERIES, defense=shipped), n, (served,))
     if PAPER_DEFENSE in defenses:
         on_paper = replace(_PGD, defense=PAPER_DEFENSE)
         yield Measurement(on_paper, n, (zero_noise(PAPER_DEFENSE), served))

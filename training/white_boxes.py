@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from service import manifest as manifests
-from service.attacks import WhiteBox
+from service.attacks import Cotangent, WhiteBox
 from service.catalog import NO_DEFENSE
 from service.catalog import noise as served_noise
 from training import devices
 from training.measurement import AttackSpec
-from training.pipeline import Pipeline, TorchWhiteBox
+from training.pipeline import Pipeline, TorchWhiteBox, cross_entropy_cotangent
 from training.served import load_classifier, load_pipeline
 
 Draw = Callable[[int], Tensor]
@@ -61,9 +61,13 @@ class PipelineWhiteBox:
 
     def loss_gradient(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N, 10) of the last look, and the mean gradient of each image's cross-entropy to its label."""
+        return self.vector_jacobian(images, lambda logits: cross_entropy_cotangent(logits, labels))
+
+    def vector_jacobian(self, images: Tensor, cotangent: Cotangent) -> tuple[Tensor, Tensor]:
+        """Logits (N, 10) of the last look, and the mean gradient of any loss, by its derivative by the logits."""
         total = torch.zeros_like(images)
         for _ in range(self._eot):
-            logits, gradient = self._look(images).loss_gradient(images, labels)
+            logits, gradient = self._look(images).vector_jacobian(images, cotangent)
             total += gradient
         return logits, total / self._eot
 
@@ -87,6 +91,10 @@ class IdentityWhiteBox:
     def loss_gradient(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N, 10), and the gradient of the cross-entropy by the purified images."""
         return self._classifier.loss_gradient(self._purified(images), labels)
+
+    def vector_jacobian(self, images: Tensor, cotangent: Cotangent) -> tuple[Tensor, Tensor]:
+        """Logits (N, 10), and the gradient of any loss by the purified images."""
+        return self._classifier.vector_jacobian(self._purified(images), cotangent)
 
     @torch.no_grad()
     def _purified(self, images: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ def test_one_kept_direction_gives_fgsm_at_every_eps(
     victim, cache = Victim(models, "mnist", "cpu"), models.parent / "cache"
     _crafted(victim, AttackSpec("fgsm", 0.3), examples, cache)
     assert not any(is_missing(victim, AttackSpec("fgsm", eps), chunk, cache) for chunk in chunks(examples))
-    expected = fgsm(TorchWhiteBox(served_classifier), examples.images, examples.labels, eps=eps)
+    expected = fgsm(TorchWhiteBox(served_classifier), examples.images, examples.labels, eps=eps).adv_images
     np.testing.assert_array_equal(_crafted(victim, AttackSpec("fgsm", eps), examples, cache), expected.numpy())
 
 
@@ -60,7 +60,7 @@ def test_fgsm_towards_the_least_likely_class_goes_down_that_classs_loss(
 ) -> None:
     model = TorchWhiteBox(served_classifier)
     targets = model.logits(examples.images).argmin(1)
-    expected = fgsm(model, examples.images, targets, eps=0.3, targeted=True)
+    expected = fgsm(model, examples.images, targets, eps=0.3, targeted=True).adv_images
     spec = AttackSpec("fgsm", 0.3, label="least_likely")
     found = _crafted(Victim(models, "mnist", "cpu"), spec, examples, models.parent / "cache")
     np.testing.assert_array_equal(found, expected.numpy())
