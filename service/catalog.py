@@ -23,6 +23,7 @@ FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 NO_DEFENSE = "none"
 DEFAULT_DEFENSE = "autoencoder"
+_CLASSES = 10
 _View = TypeVar("_View", bound=BlackBox)
 # What every data set must have, so that nothing is found missing in a request.
 _REQUIRED: tuple[tuple[manifests.Kind, str], ...] = (
