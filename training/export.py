@@ -27,6 +27,8 @@ from training.onnx_graphs import OPSET, StoredTensors, share_weights, to_onnx, w
 from training.pipeline import ClampedPurifier, Pipeline, Purifier, freeze
 from training.weights import count_parameters
 
+# An export changes models/, which is no other code.
+_CODE = (":/service", ":/training", ":/requirements")
 LOGITS_TOLERANCE = 1e-4
 GRADIENT_TOLERANCE = 1e-3
 SAMPLES_PER_CLASS = 20
@@ -302,9 +304,13 @@ def _update_manifest(models: Path, dataset: str, graphs: list[Graph], samples: S
 
 
 def current_commit() -> str:
-    """The commit of the code at work, with "+" where the tree differs; "unknown" outside a checkout."""
+    """The commit of the code at work, with "+" where the code differs from it; "unknown" outside a checkout."""
     try:
-        command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        commit = _git("describe", "--always", "--abbrev=12", "--exclude=*")
+        return commit + "+" if _git("status", "--porcelain", "--", *_CODE) else commit
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
