@@ -85,7 +85,7 @@ class PurifierConfig:
     classifier_epoch: int = 2
     classifier_share: float = 0.5
     polish: Schedule | None = None
-    polish_clean: float = 0.5
+    polish_clean: float = 0.65
     seed: int = 0
 
 
