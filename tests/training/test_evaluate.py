@@ -74,7 +74,7 @@ def test_the_paper_protocol_fills_every_cell_of_its_tables(models: Path, example
     rows = _evaluate(models, examples, "paper")
     for defense in ("none", "autoencoder"):
         stepped = results.select(rows, attack="fgsm", defense=defense, knowledge="oblivious")
-        sweep = {(row.eps, row.n) for row in stepped if row.noise != "drawn" and row.noise != "fixed"}
+        sweep = {(row.eps, row.n) for row in stepped if row.noise not in {"drawn", "fixed"}}
         assert sweep == {(0.6, 60), *((eps, 30) for eps in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5))}
         walked = {(row.eps, row.n) for row in results.select(rows, attack="pgd", defense=defense) if row.n >= 20}
         assert walked >= {(0.15, 20), *((eps, 30) for eps in (0.05, 0.1, 0.2, 0.3))}
