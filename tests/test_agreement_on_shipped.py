@@ -120,7 +120,7 @@ def test_fgsm_is_foolboxs_to_the_millionth(shipped: Shipped, eps: float) -> None
 
 
 def test_pgd_and_bim_do_as_much_as_foolboxs(fashion: Shipped) -> None:
-    """The same steps: accuracy within one image of ten, loss at least .9 of theirs."""
+    """The same steps: at most one image of ten more stands, loss at least .9 of theirs."""
     kinds = foolbox.attacks
     pairs = [
         (fashion.run("bim", eps=0.03, steps=8, step_size=0.01), kinds.LinfPGD(
@@ -130,7 +130,7 @@ def test_pgd_and_bim_do_as_much_as_foolboxs(fashion: Shipped) -> None:
     ]  # fmt: skip
     for ours, attack, eps in pairs:
         theirs = fashion.foolbox(attack, eps)
-        assert fashion.robust(ours.adv_images) == pytest.approx(fashion.robust(theirs), abs=0.1)
+        assert fashion.robust(ours.adv_images) <= fashion.robust(theirs) + 0.11
         assert fashion.loss(ours.adv_images) >= 0.9 * fashion.loss(theirs)
 
 
@@ -170,7 +170,7 @@ def test_lbfgs_finds_what_ddn_finds(fashion: Shipped) -> None:
 
 
 def test_apgd_does_as_much_as_the_reference(fashion: Shipped) -> None:
-    """AutoAttack's own: accuracy within one image of ten, and a loss at least .9 of theirs."""
+    """AutoAttack's own: at most one image of ten more stands, and a loss at least .9 of theirs."""
     from pyautoattack.autopgd_base import APGDAttack
 
     images, labels = fashion.tensors
@@ -180,7 +180,7 @@ def test_apgd_does_as_much_as_the_reference(fashion: Shipped) -> None:
         reference.init_hyperparam(images)
         theirs = reference.perturb(images, labels, best_loss=True).numpy()
         ours = fashion.run(method, eps=0.02, steps=10).adv_images
-        assert fashion.robust(ours) == pytest.approx(fashion.robust(theirs), abs=0.1)
+        assert fashion.robust(ours) <= fashion.robust(theirs) + 0.11
         if name == "apgd_ce":
             assert fashion.loss(ours) >= 0.9 * fashion.loss(theirs)
 
@@ -217,11 +217,12 @@ def test_jsma_needs_no_more_pixels_than_arts(fashion: Shipped, art_classifier: A
     from art.attacks.evasion import SaliencyMapMethod
 
     few = fashion.first(4)
-    ours = few.run("jsma", gamma=0.05).adv_images
+    ours = few.run("jsma", gamma=0.1).adv_images
     runner_up = np.argsort(few.model.logits(few.images), axis=1)[:, -2]
-    attack = SaliencyMapMethod(art_classifier, theta=1.0, gamma=0.05, batch_size=4, verbose=False)
+    attack = SaliencyMapMethod(art_classifier, theta=1.0, gamma=0.1, batch_size=4, verbose=False)
     theirs = attack.generate(few.images, np.eye(10, dtype=np.float32)[runner_up])
     assert few.robust(ours) <= few.robust(theirs)
+    assert np.isfinite(few.median(ours, "l0"))
     assert few.median(ours, "l0") <= 1.25 * few.median(theirs, "l0")
 
 

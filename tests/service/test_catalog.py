@@ -106,6 +106,50 @@ def test_the_gradient_is_exact_where_the_softmax_is_one(catalog: Catalog) -> Non
     assert np.all(gradient.reshape(784)[3 * BAND : 4 * BAND] < 0)
 
 
+@pytest.mark.parametrize("defense", ["none", "autoencoder"])
+def test_the_vector_jacobian_product_is_that_of_the_loss(catalog: Catalog, defense: str) -> None:
+    """Of a loss that is linear in the logits, and of one whose weights depend on them."""
+    model = catalog.white_box("mnist", defense)
+    assert isinstance(model, GradientModel)
+    images, weights = batch(n=2), np.arange(20, dtype=np.float32).reshape(2, 10)
+    step, pixel = 1e-2, (slice(None), 0, 9, 3)
+    up, down = images.copy(), images.copy()
+    up[pixel] += step
+    down[pixel] -= step
+    _, linear = model.vector_jacobian(images, weights)
+    rise = (model.logits(up) - model.logits(down)) / (2 * step)
+    assert np.allclose((rise * weights).sum(axis=1), linear[pixel], atol=1e-3)
+    logits, squared = model.vector_jacobian(images, lambda logits: 2 * logits)
+    squares = [(model.logits(side).astype(np.float64) ** 2).sum(axis=1) for side in (up, down)]
+    assert np.allclose((squares[0] - squares[1]) / (2 * step), squared[pixel], atol=1e-2)
+    assert np.array_equal(logits, model.logits(images))
+
+
+def test_an_averaged_look_is_the_mean_of_fresh_draws_that_the_seed_makes(catalog: Catalog) -> None:
+    images, labels = batch(n=2), np.array([3, 5])
+    first, second = (catalog.white_box("mnist", "autoencoder", seed=4, draws=3) for _ in range(2))
+    once, again = first.loss_gradient(images, labels), first.loss_gradient(images, labels)
+    assert not np.array_equal(once[0], again[0])
+    assert all(np.array_equal(a, b) for a, b in zip(once, second.loss_gradient(images, labels), strict=True))
+    many = catalog.white_box("mnist", "autoencoder", seed=4, draws=400)
+    still = catalog.white_box("mnist", "autoencoder").logits(images)
+    assert np.allclose(many.logits(images), still, atol=0.1)  # the tiny purifier is linear in its noise
+    asked = catalog.black_box("mnist", "autoencoder", seed=4, draws=3)
+    assert np.allclose(asked.logits(images), once[0], atol=1e-5)
+    with pytest.raises(AttributeError):
+        asked.loss_gradient(images, labels)  # type: ignore[attr-defined]
+
+
+def test_a_pipeline_without_a_gradient_can_still_be_asked(catalog: Catalog) -> None:
+    purifier = catalog.purifier("mnist", "puvae")
+    assert purifier is not None
+    expected = catalog.classifier("mnist").logits(purifier.purify(batch()))
+    assert np.allclose(catalog.black_box("mnist", "puvae").logits(batch()), expected, atol=1e-5)
+    assert np.array_equal(
+        catalog.black_box("mnist", "none").logits(batch()), catalog.classifier("mnist").logits(batch())
+    )
+
+
 def test_an_adaptive_attacker_sees_the_purifier(catalog: Catalog) -> None:
     oblivious, adaptive = catalog.white_box("mnist"), catalog.white_box("mnist", "autoencoder")
     assert not np.allclose(oblivious.logits(batch()), adaptive.logits(batch()))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from training.measurement import AttackSpec
-from training.pipeline import Pipeline, TorchWhiteBox, freeze
+from training.pipeline import Pipeline, TorchWhiteBox, cross_entropy_cotangent, freeze
 from training.white_boxes import IdentityWhiteBox, PipelineWhiteBox, Victim, white_box
 
 
@@ -51,6 +51,19 @@ def test_the_identity_takes_the_classifiers_gradient_at_the_purified_image(
     torch.testing.assert_close(logits, expected_logits)
     torch.testing.assert_close(gradient, expected)
     torch.testing.assert_close(_gradient(pipeline, 0.0), 0.5 * expected)
+
+
+def test_any_losss_gradient_is_taken_as_the_cross_entropys_is(pipeline: Pipeline) -> None:
+    def cotangent(logits: Tensor) -> Tensor:
+        return cross_entropy_cotangent(logits, LABELS)
+
+    shifts = [0.0, 0.1, 0.0, 0.1]
+    averaged = PipelineWhiteBox(pipeline, lambda n: torch.full((n, 1), shifts.pop(0)), eot=2)
+    identity = IdentityWhiteBox(pipeline, lambda n: torch.zeros(n, 1))
+    for model in (averaged, identity):
+        expected = model.loss_gradient(IMAGES, LABELS)
+        for found, wanted in zip(model.vector_jacobian(IMAGES, cotangent), expected, strict=True):
+            torch.testing.assert_close(found, wanted)
 
 
 def test_noise_is_zero_or_one_draw_or_fresh_as_the_spec_says(models: Path) -> None:
