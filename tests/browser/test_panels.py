@@ -84,7 +84,7 @@ def test_every_recorded_number_stands_beside_its_attackers_knowledge(shipped: Se
     shown = {(line[1].rstrip("*"), line[2], line[5]) for line in lines}
     for row in recorded:
         accuracy, low, high = (f"{100 * row[name]:.1f}" for name in ("robust_accuracy", "ci_low", "ci_high"))
-        assert (f"{row['eps']:g}", row["knowledge"], f"{accuracy} % [{low}, {high}]") in shown
+        assert (f"{row['eps']:g}", row["knowledge"].replace("_", " "), f"{accuracy} % [{low}, {high}]") in shown
     assert {line[2] for line in lines} >= {"oblivious", "adaptive"}
     assert LIMITS in page.locator("#records").inner_text()
     assert "beyond the information limit" in page.locator("#records-notes").inner_text()
