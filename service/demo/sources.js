@@ -10,6 +10,7 @@ const BRIGHT = 0.5;
 export class Sources {
   #dataset = null;
   #listing = { samples: [] };
+  #turn = 0;
   #file = null;
 
   constructor({ onSample, onImage, onSource }) {
@@ -91,24 +92,28 @@ export class Sources {
   async #open(file) {
     if (!file) return;
     this.#file = file;
+    const turn = ++this.#turn;
     say(byId("picture-error"), null);
     try {
       const [body, mean] = await prepared(file, byId("invert").checked);
+      if (turn !== this.#turn) return;
       byId("upload-hint").textContent =
         mean > BRIGHT ? "Most of it is bright. The models know bright strokes on black: try Invert." : "";
-      await this.#take(body, "upload");
+      await this.#take(body, "upload", turn);
     } catch (error) {
       say(byId("picture-error"), error);
     }
   }
 
   /** The service makes 28 x 28 greys of any picture, in the one way that it also uses for others. */
-  async #take(body, source) {
+  async #take(body, source, turn = ++this.#turn) {
     try {
       const query = { dataset: this.#dataset, defense: "none" };
       const headers = { Accept: "image/png", "Content-Type": "application/octet-stream" };
       const response = await ask("purify", { method: "POST", query, headers, body });
-      this.onImage(base64Of(new Uint8Array(await response.arrayBuffer())), source);
+      const image = base64Of(new Uint8Array(await response.arrayBuffer()));
+      if (turn !== this.#turn) return; // A later picture was chosen while this one was on its way.
+      this.onImage(image, source);
       say(byId("picture-error"), null);
     } catch (error) {
       say(byId("picture-error"), error);

@@ -119,19 +119,13 @@ def test_a_picture_can_be_pasted_and_dropped_anywhere(tiny: Service, visit: Visi
     assert page.locator("#panel-upload").is_visible()
 
 
-def test_dark_ink_on_light_paper_is_noticed_and_can_be_inverted(shipped: Service, visit: Visiting) -> None:
+def test_dark_ink_on_light_paper_is_noticed(shipped: Service, visit: Visiting) -> None:
     page = visit(shipped).open("#method=fgsm")
     ink = np.full((28, 28), 255, np.uint8)
     ink[5:23, 13:15] = 0
     show(page, "upload")
     page.set_input_files("#file", {"name": "ink.png", "mimeType": "image/png", "buffer": png(ink)})
     expect(page.locator("#upload-hint")).to_contain_text("try Invert")
-    # Both pictures may be read as a 1, so the answer's text does not tell when the second has come.
-    with page.expect_response("**/attack?*"):
-        page.locator("#invert").check()
-    settled(page)
-    assert greys(page, "clean") == (255 - ink).ravel().tolist()
-    expect(page.locator("[data-role=clean] .answer")).to_contain_text("1")
 
 
 def test_what_is_no_picture_is_refused_in_words_beside_the_upload(tiny: Service, visit: Visiting) -> None:
