@@ -60,7 +60,7 @@ class Probes:
         at_zero = [row for row in rows if row.eps == 0 and row.attack != "none"]
         findings = [
             Finding(same, "weights and buffers as they were after an attack" if same else "an attack changed the net"),
-            Finding(torch.equal(unmoved.adv_images, few.images), "PGD at eps 0 returns the images"),
+            Finding(torch.equal(unmoved, few.images), "PGD at eps 0 returns the images"),
             Finding(True if at_zero else None, f"{len(at_zero)} rows at eps 0"),
         ]
         findings += [
