@@ -42,6 +42,7 @@ def create_app(settings: Settings, on_failure: OnFailure | None = None) -> FastA
     async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_load, state, on_failure)
+            tasks.start_soon(state.batcher.serve)
             yield
             tasks.cancel_scope.cancel()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated
 
@@ -17,7 +17,6 @@ from service import bodies
 from service.catalog import Catalog
 from service.errors import ParameterError, shortened
 from service.latency import Stopwatch
-from service.leash import Leash
 from service.state import ServiceState
 
 
@@ -70,13 +69,13 @@ OptionalImageBytes = Annotated[bytes | None, Depends(_optional_image_bytes)]
 
 
 @asynccontextmanager
-async def cut_when_gone(request: Request, leash: Leash) -> AsyncGenerator[None, None]:
-    """Cut the leash where the client hangs up meanwhile. The request's body must have been read."""
+async def cut_when_gone(request: Request, cut: Callable[[], None]) -> AsyncGenerator[None, None]:
+    """Call `cut` where the client hangs up meanwhile. The request's body must have been read."""
 
     async def listen() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
-        leash.cut()
+        cut()
 
     # Not a task group, which would wrap the work's own error into a group.
     listener = asyncio.create_task(listen())

@@ -169,6 +169,11 @@ class Stopwatch:
         """Add to a stage what was timed elsewhere."""
         self._stages[name] = self._stages.get(name, 0.0) + duration_ms
 
+    def add_stages(self, other: Stopwatch) -> None:
+        """Add to each stage what another stopwatch timed of it."""
+        for name, duration_ms in other._stages.items():
+            self.add(name, duration_ms)
+
     def read_ms(self) -> dict[str, float]:
         """Milliseconds of each stage so far, and `total` since the stopwatch was made."""
         return {**self._stages, TOTAL: (time.perf_counter() - self._started) * 1000}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,14 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Question:
+    """An image (1, 1, 28, 28), and the seed of the purifier's noise on it; without a seed that is zero."""
+
+    image: FloatArray
+    seed: int | None
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What purification changed: the image, by so much in pixels of [0, 1], and perhaps the answer."""
 
@@ -49,6 +58,17 @@ class Defended:
     prediction: Prediction
     undefended: Prediction
     evidence: Evidence
+
+    @classmethod
+    def of(cls, image: FloatArray, purified: FloatArray, prediction: Prediction, undefended: Prediction) -> Defended:
+        """Both answers to an image and its purified self, compared."""
+        residual = (purified - image).astype(np.float64)
+        evidence = Evidence(
+            residual_l2=float(np.sqrt(np.sum(residual**2))),
+            residual_linf=float(np.max(np.abs(residual))),
+            disagreement=prediction.label != undefended.label,
+        )
+        return cls(purified, prediction, undefended, evidence)
 
 
 @dataclass(frozen=True)
@@ -81,20 +101,26 @@ class Defense:
         with stopwatch.stage("purify"):
             return self.purifier.purify(images, seed)
 
-    def apply(self, image: FloatArray, seed: int | None, stopwatch: Stopwatch) -> Defended:
-        """Purify and classify one image (1, 1, 28, 28); both of its answers come from one batch."""
-        purified = self.purify(image, seed, stopwatch)
+    def answer(self, questions: Sequence[Question], stopwatch: Stopwatch) -> list[Defended]:
+        """Purify and classify, all images and their purified selves in one batch; one answer per question.
+
+        An answer depends on its own image and seed alone, to the bit, whatever else is in the batch.
+        """
+        images = np.concatenate([question.image for question in questions])
+        if self.purifier is None:
+            stopwatch.add("purify", 0.0)
+            purified = images
+        else:
+            with stopwatch.stage("purify"):
+                purified = self.purifier.purify_each(images, [question.seed for question in questions])
         with stopwatch.stage("classify"):
-            images = image if self.purifier is None else np.concatenate([image, purified])
-            predictions = predict(self.classifier, images)
-        undefended, prediction = predictions[0], predictions[-1]
-        residual = (purified - image).astype(np.float64)
-        evidence = Evidence(
-            residual_l2=float(np.sqrt(np.sum(residual**2))),
-            residual_linf=float(np.max(np.abs(residual))),
-            disagreement=prediction.label != undefended.label,
-        )
-        return Defended(purified, prediction, undefended, evidence)
+            both = images if self.purifier is None else np.concatenate([images, purified])
+            predictions = predict(self.classifier, both)
+        undefended, defended = predictions[: len(images)], predictions[-len(images) :]
+        return [
+            Defended.of(question.image, purified[n : n + 1], defended[n], undefended[n])
+            for n, question in enumerate(questions)
+        ]
 
 
 def predict(classifier: Classifier, images: FloatArray) -> list[Prediction]:

@@ -43,9 +43,18 @@ class Settings(BaseSettings):
     body_timeout_s: float = Field(
         30, gt=0, le=600, allow_inf_nan=False, description="a body that is not here by then is refused"
     )
-    workers: int = Field(2, ge=1, le=64, description="classifications and purifications that run at once")
-    max_waiting: int = Field(
-        64, ge=0, le=10_000, description="and how many may wait, each with its body in memory; more are answered 503"
+    max_batch: int = Field(
+        32,
+        ge=1,
+        le=256,
+        description="at most so many classifications and purifications are computed together",
+    )
+    max_waiting: int = Field(64, ge=1, le=10_000, description="and how many may wait; more are answered 503")
+    request_timeout_s: float = Field(
+        10, gt=0, le=600, allow_inf_nan=False, description="a classification or purification that takes longer gets 503"
+    )
+    workers: int = Field(
+        2, ge=1, le=64, description="pictures that are decoded at once, except small ones; max_waiting may wait"
     )
     max_waiting_attacks: int = Field(
         64, ge=0, le=1000, description="attacks and benchmarks run one at a time; how many may wait; more get 503"

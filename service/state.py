@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from service.batching import Batcher
 from service.catalog import Catalog
 from service.errors import NotReadyError
 from service.lanes import Lane
-from service.latency import LatencyBook
+from service.latency import LatencyBook, Stopwatch
+from service.prediction import Defended, Defense, Question
 from service.settings import Settings
 
 
@@ -15,11 +17,18 @@ class ServiceState:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.latency = LatencyBook()
-        self.quick = Lane("classification", workers=settings.workers, max_waiting=settings.max_waiting)
+        self.batcher: Batcher[Defense, Question, Defended] = Batcher(
+            Defense.answer,
+            largest=settings.max_batch,
+            max_waiting=settings.max_waiting,
+            timeout_s=settings.request_timeout_s,
+        )
+        self.pictures = Lane("decoding", workers=settings.workers, max_waiting=settings.max_waiting)
         self.heavy = Lane("attack or benchmark", workers=1, max_waiting=settings.max_waiting_attacks)
         self.catalog: Catalog | None = None
         self.failure: str | None = None
         self.draining = False
+        self._defenses: dict[tuple[str, str], Defense] = {}
 
     def loaded(self) -> Catalog:
         """The verified and warmed models.
@@ -35,8 +44,23 @@ class ServiceState:
         """The models, where new traffic is welcome.
 
         Raises:
-            NotReadyError: they are not loaded, or the server is shutting down.
+            NotReadyError: they are not loaded, the batcher has failed, or the server is shutting down.
         """
         if self.draining:
             raise NotReadyError("the server is shutting down; send new requests elsewhere")
+        if self.batcher.failure is not None:
+            raise NotReadyError(self.batcher.failure)
         return self.loaded()
+
+    async def defense(self, dataset: str, name: str) -> Defense:
+        """The defense of that name, one object each, so that its questions are batched together.
+
+        Raises:
+            ParameterError: the data set or the defense is unknown.
+        """
+        known = self._defenses.get((dataset, name))
+        if known is None:
+            # In a thread, since its graphs may have to be opened first.
+            found = await self.pictures.run(lambda: Defense.of(self.loaded(), dataset, name), Stopwatch())
+            known = self._defenses.setdefault((dataset, name), found)
+        return known

@@ -13,7 +13,9 @@ import torch
 from service import manifest as manifests
 from service.attacks import pgd
 from service.catalog import DEFAULT_DEFENSE, Catalog, FloatArray, IntArray, noise
+from service.latency import Stopwatch
 from service.manifest import Graph
+from service.prediction import Defense, Question
 from training.export import verify_parity
 from training.gradient_graph import gradient_function
 from training.pipeline import freeze
@@ -84,12 +86,16 @@ def test_pgd_flips_samples_and_the_purifier_brings_them_back(catalog: Catalog, d
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_an_answer_does_not_depend_on_the_neighbours_in_its_batch(catalog: Catalog, dataset: str) -> None:
-    images, _ = _samples(catalog, dataset, 8)
-    purifier = catalog.purifier(dataset, DEFAULT_DEFENSE)
-    assert purifier is not None
-    together = catalog.classifier(dataset).logits(purifier.purify(images))
-    alone = [catalog.classifier(dataset).logits(purifier.purify(image[None])) for image in images]
-    np.testing.assert_array_equal(together, np.concatenate(alone))
+    images, _ = _samples(catalog, dataset, 32)
+    questions = [Question(image[None], seed) for seed, image in enumerate(images)]
+    defense = Defense.of(catalog, dataset, DEFAULT_DEFENSE)
+    alone = [defense.answer([question], Stopwatch())[0] for question in questions]
+    for start, size in ((0, 2), (1, 3), (5, 7), (0, 8), (11, 16), (0, 32)):
+        together = defense.answer(questions[start : start + size], Stopwatch())
+        for one, same in zip(alone[start:], together, strict=False):
+            np.testing.assert_array_equal(one.purified, same.purified)
+            np.testing.assert_array_equal(one.prediction.probabilities, same.prediction.probabilities)
+            np.testing.assert_array_equal(one.undefended.probabilities, same.undefended.probabilities)
 
 
 @pytest.mark.parametrize("dataset", DATASETS)

@@ -68,7 +68,7 @@ async def attack(
         image, true_label = _subject(catalog, query, data, timer)
         return attempt(catalog, image, goal, route, timer, leash), true_label
 
-    async with cut_when_gone(request, leash):
+    async with cut_when_gone(request, leash.cut):
         result, true_label = await state.heavy.run(job, timer)
     if media_type == encoding.PNG:
         headers = {**_headers(result), "Vary": "Accept"}

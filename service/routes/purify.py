@@ -6,10 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from service import images
 from service.dependencies import ImageBytes, Models, State, Timer
-from service.prediction import Defended, Defense
-from service.routes import encoding
+from service.prediction import Defended
+from service.routes import defending, encoding
 from service.routes.documentation import image_body, png
 from service.schemas import ClassifyTimings, DefendedQuery, PurifyAnswer
 
@@ -39,14 +38,7 @@ async def purify(
 ) -> Response:
     """Remove what an attacker may have added to a picture."""
     media_type = encoding.accepted(request, (encoding.PNG, encoding.JSON))
-
-    def job() -> tuple[Defense, Defended]:
-        with timer.stage("decode"):
-            image = images.decode(data)
-        defense = Defense.of(catalog, query.dataset, query.defense)
-        return defense, defense.apply(image, query.seed, timer)
-
-    defense, defended = await state.quick.run(job, timer)
+    defense, defended = await defending.defended(request, state, timer, data, query)
     if media_type == encoding.PNG:
         return encoding.png_response(defended.purified, {**_headers(defended), "Vary": "Accept"})
     class_names = catalog.class_names(query.dataset)

@@ -121,8 +121,9 @@ def test_a_fault_of_ours_is_a_500_that_says_nothing_internal_and_is_raised_for_t
         raise RuntimeError("secret")
 
     app = create_app(settings)
-    with TestClient(app, raise_server_exceptions=False) as client, TestClient(app) as raising:
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client, TestClient(app) as raising:
         wait_until_ready(client)
+        wait_until_ready(raising)
         with monkeypatch.context() as patch:
             patch.setattr(Classifier, "logits", fail)
             failed = client.post("/classify", content=digit(), headers=PNG)

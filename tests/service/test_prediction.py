@@ -8,7 +8,7 @@ import pytest
 from service.catalog import Catalog
 from service.images import from_bytes
 from service.latency import Stopwatch
-from service.prediction import Defense, predict
+from service.prediction import Defense, Question, predict
 from tests.service.tiny_models import image_of
 
 
@@ -25,7 +25,7 @@ def test_probabilities_are_the_softmax_of_the_logits(catalog: Catalog) -> None:
 def test_the_evidence_is_the_difference_that_purification_made(catalog: Catalog) -> None:
     image = from_bytes(image_of("mnist", 4))[None, None]
     stopwatch = Stopwatch()
-    defended = Defense.of(catalog, "mnist", "autoencoder").apply(image, None, stopwatch)
+    (defended,) = Defense.of(catalog, "mnist", "autoencoder").answer([Question(image, None)], stopwatch)
     residual = defended.purified - image
     assert defended.evidence.residual_l2 == pytest.approx(np.linalg.norm(residual), rel=1e-5)
     assert defended.evidence.residual_linf == pytest.approx(np.abs(residual).max())
@@ -35,7 +35,7 @@ def test_the_evidence_is_the_difference_that_purification_made(catalog: Catalog)
 
 def test_the_answers_disagree_where_the_purifier_changes_the_label(catalog: Catalog) -> None:
     faint = from_bytes(image_of("mnist", 4, background=90, band=110))[None, None]
-    defended = Defense.of(catalog, "mnist", "autoencoder").apply(faint, None, Stopwatch())
+    (defended,) = Defense.of(catalog, "mnist", "autoencoder").answer([Question(faint, None)], Stopwatch())
     assert (defended.undefended.label, defended.prediction.label) == (4, 3)
     assert defended.evidence.disagreement
 
@@ -43,7 +43,7 @@ def test_the_answers_disagree_where_the_purifier_changes_the_label(catalog: Cata
 def test_both_answers_are_those_of_the_images_classified_alone(catalog: Catalog) -> None:
     image = from_bytes(image_of("mnist", 4))[None, None]
     defense = Defense.of(catalog, "mnist", "autoencoder")
-    defended = defense.apply(image, 7, Stopwatch())
+    (defended,) = defense.answer([Question(image, 7)], Stopwatch())
     alone = [predict(defense.classifier, side)[0] for side in (image, defended.purified)]
     assert np.array_equal(alone[0].probabilities, defended.undefended.probabilities)
     assert np.array_equal(alone[1].probabilities, defended.prediction.probabilities)
@@ -52,7 +52,7 @@ def test_both_answers_are_those_of_the_images_classified_alone(catalog: Catalog)
 def test_no_defense_changes_nothing(catalog: Catalog) -> None:
     image = from_bytes(image_of("mnist", 4))[None, None]
     defense = Defense.of(catalog, "mnist", "none")
-    defended = defense.apply(image, 7, Stopwatch())
+    (defended,) = defense.answer([Question(image, 7)], Stopwatch())
     assert np.array_equal(defended.purified, image)
     assert defended.prediction is defended.undefended
     assert (defended.evidence.residual_l2, defended.evidence.residual_linf) == (0, 0)

@@ -1,0 +1,41 @@
+"""From the bytes of a picture to its defended answer, as /classify and /purify give it."""
+
+from __future__ import annotations
+
+from fastapi import Request
+
+from service import images
+from service.catalog import FloatArray
+from service.dependencies import cut_when_gone
+from service.latency import Stopwatch
+from service.prediction import Defended, Defense, Question
+from service.schemas import DefendedQuery
+from service.state import ServiceState
+
+
+async def defended(
+    request: Request, state: ServiceState, timer: Stopwatch, data: bytes, query: DefendedQuery
+) -> tuple[Defense, Defended]:
+    """The answer, computed with whatever else waits; not computed where the client hangs up before.
+
+    Raises:
+        ImageError: the bytes are no picture.
+        ParameterError: the defense is unknown.
+        BusyError: as many requests wait as may.
+        TimeLimitError: the answer was not there in time.
+        NotReadyError: the batcher failed and is being restarted.
+    """
+    image = await _decoded(state, timer, data)
+    defense = await state.defense(query.dataset, query.defense)
+    ticket = state.batcher.enter(defense, Question(image, query.seed), timer)
+    async with cut_when_gone(request, ticket.abandon):
+        return defense, await state.batcher.answer(ticket)
+
+
+async def _decoded(state: ServiceState, timer: Stopwatch, data: bytes) -> FloatArray:
+    def decode() -> FloatArray:
+        with timer.stage("decode"):
+            return images.decode(data)
+
+    # A hop to a thread and back costs more than a small picture, and a large one would hold up the event loop.
+    return decode() if images.is_small(data) else await state.pictures.run(decode, timer)
