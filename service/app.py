@@ -14,6 +14,7 @@ from fastapi import Depends, FastAPI
 from service import problems
 from service.catalog import Catalog
 from service.dependencies import each_parameter_once
+from service.envelope import EnvelopeMiddleware
 from service.errors import StartupError
 from service.middleware import LatencyMiddleware
 from service.routes import ROUTERS, health, page
@@ -58,6 +59,7 @@ def create_app(settings: Settings, on_failure: OnFailure | None = None) -> FastA
     )
     app.state.service = state
     app.add_middleware(LatencyMiddleware, book=state.latency)
+    app.add_middleware(EnvelopeMiddleware)
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router, dependencies=[Depends(each_parameter_once)])

@@ -90,7 +90,7 @@ class BusyError(ServiceError):
 class TimeLimitError(ServiceError):
     """The work took longer than one request may."""
 
-    status = HTTPStatus.SERVICE_UNAVAILABLE
+    status = HTTPStatus.GATEWAY_TIMEOUT
     title = "Time limit"
 
 

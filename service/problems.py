@@ -1,4 +1,4 @@
-"""Every error as problem+json (RFC 9457), with the detail again under `error`, which other clients look for."""
+"""Every error as problem+json (RFC 9457): an id, and the detail again under `error`, which other clients look for."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from service.envelope import PROTECTION, REQUEST_ID, fresh_id
 from service.errors import ParameterError, ServiceError, shortened
 from service.schemas import Problem
 
@@ -38,15 +39,21 @@ def _problem(request: Request, status: int, title: str, detail: str, headers: di
         detail=detail,
         instance=request.url.path,
         error=detail,
+        request_id=getattr(request.state, "request_id", None) or fresh_id(),
     )
     # As ASCII, since a path may hold what UTF-8 cannot carry.
     return Response(json.dumps(problem.model_dump()), status, media_type=MEDIA_TYPE, headers=headers)
 
 
+def answer(request: Request, error: ServiceError, headers: dict[str, str] | None = None) -> Response:
+    """The problem that an error of ours is answered with, for those who stand before the routes."""
+    waiting = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
+    return _problem(request, error.status, error.title, str(error), {**waiting, **(headers or {})})
+
+
 async def _service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
-    headers = None if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
-    return _problem(request, error.status, error.title, str(error), headers)
+    return answer(request, error)
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
@@ -86,10 +93,15 @@ async def _client_gone(request: Request, error: Exception) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    """A fault of ours. Says nothing of it; Starlette raises it again, so that the server logs the traceback."""
+    """A fault of ours. Says nothing of it; Starlette raises it again, so that the server logs the traceback.
+
+    Starlette sends this answer past all middleware, hence the headers.
+    """
+    _LOGGER.error("request %s failed", request.state.request_id)
     return _problem(
         request,
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "Internal error",
         "the server failed at this request; its log says why",
+        {**PROTECTION, REQUEST_ID: request.state.request_id},
     )

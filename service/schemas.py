@@ -169,7 +169,7 @@ class Answer(BaseModel):
 
 
 class Problem(Answer):
-    """An error as RFC 9457 has it; `error` repeats `detail`."""
+    """An error as RFC 9457 has it; `error` repeats `detail`, `request_id` is the answer's X-Request-ID."""
 
     type: str = Field(description="names the kind of problem")
     title: str
@@ -177,6 +177,7 @@ class Problem(Answer):
     detail: str = Field(description="what was found and what is allowed")
     instance: str = Field(description="the path of the request")
     error: str
+    request_id: str = Field(description="the request's own X-Request-ID, or one made for it; logs name it")
 
 
 class Verdict(Answer):

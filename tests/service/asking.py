@@ -12,7 +12,7 @@ from PIL import Image
 from tests.service.tiny_models import image_of
 
 Array = np.ndarray[Any, Any]
-PROBLEM_KEYS = {"type", "title", "status", "detail", "instance", "error"}
+PROBLEM_KEYS = {"type", "title", "status", "detail", "instance", "error", "request_id"}
 
 
 def png(pixels: Array, mode: str | None = None, **options: Any) -> bytes:
@@ -43,5 +43,7 @@ def assert_problem(response: httpx2.Response, status: int, *fragments: str) -> N
     assert set(problem) == PROBLEM_KEYS
     assert problem["status"] == status
     assert problem["error"] == problem["detail"] != ""
+    assert problem["request_id"] == response.headers["x-request-id"] != ""
+    assert response.headers["x-content-type-options"] == "nosniff"
     for fragment in fragments:
         assert fragment in problem["detail"]

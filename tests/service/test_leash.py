@@ -68,7 +68,7 @@ def test_an_attack_that_takes_too_long_is_a_problem(settings: Settings) -> None:
     short = settings.model_copy(update={"attack_timeout_s": 1e-6})
     with TestClient(create_app(short), raise_server_exceptions=False) as client:
         wait_until_ready(client)
-        assert_problem(client.post("/attack?sample=1"), 503, "did not end within", "fewer steps")
+        assert_problem(client.post("/attack?sample=1"), 504, "did not end within", "fewer steps")
         assert client.get("/healthz").status_code == 200
 
 
