@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import signal
+import socket
 import sys
 from pathlib import Path
 from threading import Timer
@@ -12,11 +14,15 @@ from types import FrameType
 import uvicorn
 from pydantic import ValidationError
 
+from service import logs
 from service.app import create_app
+from service.errors import StartupError
 from service.settings import ENV_PREFIX, Settings, why_refused
 from service.state import ServiceState
 
 _REFUSED = 2
+# How long connections that were accepted last get to send their request.
+_LINGER_S = 1.0
 
 
 class Server(uvicorn.Server):
@@ -41,6 +47,16 @@ class Server(uvicorn.Server):
         self._state.draining = True
         super().handle_exit(sig, frame)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, and after a drain give the last connections time to be answered, each then closed."""
+        for server in self.servers:
+            server.close()
+        if self._state.settings.drain_s > 0 and not self.force_exit:
+            deadline = asyncio.get_running_loop().time() + _LINGER_S
+            while self.server_state.connections and asyncio.get_running_loop().time() < deadline:
+                await asyncio.sleep(0.01)
+        await super().shutdown(sockets)
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until told to stop; 2 where the settings or the models are refused."""
@@ -54,13 +70,17 @@ def main(arguments: list[str] | None = None) -> int:
         failures.append(sentence)
         server.should_exit = True
 
-    app = create_app(settings, on_failure=stop)
+    try:
+        app = create_app(settings, on_failure=stop)
+    except StartupError as error:
+        return _refuse(str(error))
     config = uvicorn.Config(
         app,
         host=str(settings.host),
         port=settings.port,
-        access_log=settings.access_log,
-        log_level=settings.log_level,
+        # The access log is our own: uvicorn's would write down the query.
+        access_log=False,
+        log_config=logs.config(settings.log_format, settings.log_level),
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=settings.shutdown_timeout_s,
         server_header=False,

@@ -11,13 +11,14 @@ import anyio
 import anyio.to_thread
 from fastapi import Depends, FastAPI
 
-from service import problems
+from service import problems, selftest
 from service.catalog import Catalog
+from service.census import Census
 from service.dependencies import each_parameter_once
 from service.envelope import EnvelopeMiddleware
 from service.errors import StartupError
 from service.middleware import LatencyMiddleware
-from service.routes import ROUTERS, health, page
+from service.routes import ROUTERS, health, metrics, page
 from service.routes.documentation import PROBLEMS
 from service.settings import Settings
 from service.state import ServiceState
@@ -38,6 +39,7 @@ def create_app(settings: Settings, on_failure: OnFailure | None = None) -> FastA
     up and /readyz says the sentence.
     """
     state = ServiceState(settings)
+    state.metrics.registry.register(Census(state, _version()))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
@@ -58,24 +60,28 @@ def create_app(settings: Settings, on_failure: OnFailure | None = None) -> FastA
         swagger_ui_oauth2_redirect_url=None,
     )
     app.state.service = state
-    app.add_middleware(LatencyMiddleware, book=state.latency)
+    app.add_middleware(LatencyMiddleware, service=state)
     app.add_middleware(EnvelopeMiddleware)
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router, dependencies=[Depends(each_parameter_once)])
     # Probes and links to the page add what they like to the query.
     app.include_router(health.router)
+    app.include_router(metrics.router)
     app.include_router(page.router)
     page.mount_files(app)
+    if settings.otel:
+        # Imported here, since it is an extra.
+        from service import tracing  # noqa: PLC0415
+
+        tracing.install(app)
     return app
 
 
 async def _load(state: ServiceState, on_failure: OnFailure | None) -> None:
     settings = state.settings
     try:
-        state.catalog = await anyio.to_thread.run_sync(
-            Catalog.load, settings.models_dir, settings.device, settings.threads
-        )
+        state.catalog = await anyio.to_thread.run_sync(_tested_catalog, settings)
     except StartupError as error:
         state.failure = str(error)
     except Exception:
@@ -85,6 +91,12 @@ async def _load(state: ServiceState, on_failure: OnFailure | None) -> None:
         _LOGGER.info("ready: %s", ", ".join(state.catalog.datasets))
     elif state.failure is not None and on_failure is not None:
         on_failure(state.failure)
+
+
+def _tested_catalog(settings: Settings) -> Catalog:
+    catalog = Catalog.load(settings.models_dir, settings.device, settings.threads)
+    selftest.check(catalog)
+    return catalog
 
 
 def _version() -> str:

@@ -129,5 +129,9 @@ class ManifestError(StartupError):
     """The manifest is missing or malformed, or a file does not match it."""
 
 
+class SelfTestError(StartupError):
+    """The loaded models do not answer the shipped samples as their recorded accuracy promises."""
+
+
 class DeviceError(StartupError):
     """The device that was asked for cannot be used."""

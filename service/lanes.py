@@ -28,6 +28,16 @@ class Lane:
         self._admitted = 0
         self._limiter = anyio.CapacityLimiter(workers)
 
+    @property
+    def running(self) -> int:
+        """Jobs that have a thread."""
+        return self._limiter.borrowed_tokens
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait for one."""
+        return self._admitted - self.running
+
     async def run(self, job: Callable[[], _T], stopwatch: Stopwatch) -> _T:
         """The job's result, computed in a thread; the wait for a free one is timed as stage `queue`.
 

@@ -71,8 +71,14 @@ class Settings(BaseSettings):
     )
     shutdown_timeout_s: int = Field(30, ge=1, le=600, description="requests in flight get so long to finish")
     keep_alive_s: int = Field(30, ge=1, le=600, description="an idle connection is kept so long")
-    access_log: bool = Field(False, description="log a line per request")
-    log_level: Literal["critical", "error", "warning", "info", "debug"] = "info"
+    access_log: bool = Field(False, description="log a line per request, without its query and its body")
+    log_level: Literal["critical", "error", "warning", "info", "debug"] = Field(
+        "info", description="the least severe lines that are logged"
+    )
+    log_format: Literal["text", "json"] = Field("text", description="lines for people, or a JSON object per line")
+    otel: bool = Field(
+        False, description="send traces to OTEL_EXPORTER_OTLP_ENDPOINT; needs the extra `otel` to be installed"
+    )
 
 
 def why_refused(error: ValidationError) -> str:

@@ -7,6 +7,7 @@ from service.catalog import Catalog
 from service.errors import NotReadyError
 from service.lanes import Lane
 from service.latency import LatencyBook, Stopwatch
+from service.metrics import Metrics
 from service.prediction import Defended, Defense, Question
 from service.settings import Settings
 
@@ -17,6 +18,7 @@ class ServiceState:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.latency = LatencyBook()
+        self.metrics = Metrics()
         self.batcher: Batcher[Defense, Question, Defended] = Batcher(
             Defense.answer,
             largest=settings.max_batch,

@@ -29,7 +29,9 @@ async def defended(
     defense = await state.defense(query.dataset, query.defense)
     ticket = state.batcher.enter(defense, Question(image, query.seed), timer)
     async with cut_when_gone(request, ticket.abandon):
-        return defense, await state.batcher.answer(ticket)
+        answer = await state.batcher.answer(ticket)
+    state.metrics.purified(query.dataset, query.defense, answer.evidence)
+    return defense, answer
 
 
 async def _decoded(state: ServiceState, timer: Stopwatch, data: bytes) -> FloatArray:

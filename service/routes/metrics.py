@@ -1,0 +1,20 @@
+"""GET /metrics, for Prometheus."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client.exposition import choose_encoder
+
+from service.dependencies import State
+
+router = APIRouter(tags=["health"])
+_TEXT, _OPENMETRICS = "text/plain", "application/openmetrics-text"
+_CONTENT = {media_type: {"schema": {"type": "string"}} for media_type in (_TEXT, _OPENMETRICS)}
+
+
+@router.head("/metrics", include_in_schema=False)
+@router.get("/metrics", response_class=Response, responses={200: {"content": _CONTENT}})
+async def metrics(request: Request, state: State) -> Response:
+    """Requests, stages, lanes, models and drift, in Prometheus' text format or as OpenMetrics."""
+    encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(encode(state.metrics.registry), headers={"Content-Type": media_type})

@@ -1,0 +1,87 @@
+"""A running server is told to end, or is killed, while clients ask it; no answer may get lost or change."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import time
+from pathlib import Path
+from threading import Thread
+from urllib.parse import urlsplit
+
+from tests.service.asking import digit
+from tests.service.test_main import serving, wait_for
+
+_CLIENTS = 6
+_PNG = {"Content-Type": "image/png"}
+
+
+class Client(Thread):
+    """Asks over kept connections, one request after the other, until nobody listens any more."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self._address = urlsplit(url).netloc
+        self.answered = 0
+        self.asked_to_close = 0
+        self.failures: list[object] = []
+
+    def run(self) -> None:
+        connection = http.client.HTTPConnection(self._address, timeout=20)
+        while not self.failures:
+            if connection.sock is None:
+                try:
+                    connection.connect()
+                except ConnectionError:
+                    return
+            try:
+                connection.request("POST", "/classify", digit(), _PNG)
+                answer = connection.getresponse()
+                answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(repr(error))
+                return
+            if answer.status != 200:
+                self.failures.append(answer.status)
+            self.answered += 1
+            self.asked_to_close += answer.getheader("Connection") == "close"
+
+
+def test_sigterm_under_load_fails_no_request(models_dir: Path) -> None:
+    with serving(models_dir, PURIFIER_DRAIN_S="1") as (process, url):
+        wait_for(f"{url}/readyz", 200)
+        clients = [Client(url) for _ in range(_CLIENTS)]
+        for client in clients:
+            client.start()
+        time.sleep(0.5)
+        before = [client.answered for client in clients]
+        process.send_signal(signal.SIGTERM)
+        for client in clients:
+            client.join(20)
+        assert process.wait(20) in {0, -signal.SIGTERM}
+    assert [client.failures for client in clients] == [[]] * _CLIENTS
+    assert all(client.answered > count > 0 for client, count in zip(clients, before, strict=True))
+    # And were told to leave, each time once it had begun.
+    assert all(client.asked_to_close > 0 for client in clients)
+
+
+def classified(url: str) -> dict[str, object]:
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
+    connection.request("POST", "/classify?seed=7", digit(), _PNG)
+    answer: dict[str, object] = json.loads(connection.getresponse().read())
+    connection.close()
+    del answer["timings_ms"]
+    return answer
+
+
+def test_a_killed_server_answers_the_same_when_it_is_back(models_dir: Path) -> None:
+    answers = []
+    for _ in range(2):
+        with serving(models_dir) as (process, url):
+            wait_for(f"{url}/readyz", 200)
+            answers.append(classified(url))
+            process.send_signal(signal.SIGKILL)
+            assert process.wait(20) == -signal.SIGKILL
+    assert answers[0] == answers[1]
+    assert answers[0]["label"] == 3

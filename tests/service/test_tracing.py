@@ -1,0 +1,36 @@
+"""Traces hold no query; without the extra a sentence says what to install."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from opentelemetry.exporter.otlp.proto.http import trace_exporter
+from opentelemetry.sdk.trace import export
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from service.app import create_app
+from service.errors import StartupError
+from service.settings import Settings
+from tests.service.conftest import wait_until_ready
+
+
+def test_a_trace_names_the_route_and_forgets_the_query(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    spans = InMemorySpanExporter()
+    monkeypatch.setattr(trace_exporter, "OTLPSpanExporter", lambda: spans)
+    monkeypatch.setattr(export, "BatchSpanProcessor", export.SimpleSpanProcessor)
+    with TestClient(create_app(settings.model_copy(update={"otel": True}))) as client:
+        wait_until_ready(client)
+        client.get("/samples?dataset=mnist&api_key=s3cret")
+    told: list[dict[str, Any]] = [dict(span.attributes or {}) for span in spans.get_finished_spans()]
+    assert any("/samples" in attributes.values() for attributes in told)
+    assert "s3cret" not in str(told)
+    assert not any("/readyz" in str(attributes) for attributes in told)
+
+
+def test_without_the_extra_it_says_what_to_install(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.instrumentation.fastapi", None)
+    with pytest.raises(StartupError, match=r"install adversarial-purifier\[otel\] or set it to false"):
+        create_app(settings.model_copy(update={"otel": True}))
