@@ -65,7 +65,7 @@ class Census(Collector):
         yield given_up
         yield CounterMetricFamily(
             "purifier_batcher_restarts",
-            "Times that the batcher failed and was restarted.",
+            "Failures of the batcher, then restarted.",
             value=batcher.counts.restarts,
         )
 
