@@ -1,0 +1,67 @@
+"""The command line of `python -m service.loadtest`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+from service.errors import shortened
+from service.loadtest.plan import Plan
+
+_SWEEP = (1, 2, 4, 8, 16, 32, 64)
+_MOST_USERS = 1000
+
+
+def parser() -> argparse.ArgumentParser:
+    """All options; without any the whole course runs: every number of users, the knee, twice the knee, recovery."""
+    made = argparse.ArgumentParser(
+        prog="python -m service.loadtest",
+        description="Load a running service and report its latency, its knee, and how it sheds and recovers. "
+        "A table and a last line of JSON go to stdout, the progress to stderr; Ctrl-C keeps what was measured.",
+    )
+    made.add_argument("url", help="of the service: http://127.0.0.1:8000")
+    made.add_argument("--path", default="/classify", help="what gets the pictures by POST (default /classify)")
+    made.add_argument("--no-op", default="/healthz", help="what shows the generator's own limit, by GET")
+    made.add_argument("--image", type=Path, action="append", help="a PNG or JPEG to send; default: shipped samples")
+    made.add_argument("--users", type=_users, nargs="+", help=f"closed loops (default {' '.join(map(str, _SWEEP))})")
+    made.add_argument(
+        "--rate", type=_positive, nargs="+", default=[], help="open loops of so many requests a second, and no others"
+    )
+    made.add_argument("--seconds", type=_positive, default=5.0, help="of each stage (default 5)")
+    made.add_argument("--warm-up", type=_positive, default=2.0, help="seconds that are not counted (default 2)")
+    made.add_argument("--timeout", type=_positive, default=30.0, help="seconds a request may take (default 30)")
+    made.add_argument("--seed", type=int, default=0, help="of the arrivals (default 0)")
+    made.add_argument("--html", type=Path, help="write the report with the curve to this file")
+    made.add_argument("--allow-remote", action="store_true", help="load another host, whose owner agrees")
+    return made
+
+
+def plan(chosen: argparse.Namespace) -> Plan:
+    """With users or rates given these alone; the overload follows closed loops unless rates were given."""
+    users = chosen.users or (() if chosen.rate else _SWEEP)
+    return Plan(
+        users=tuple(sorted(set(users))),
+        rates=tuple(chosen.rate),
+        seconds=chosen.seconds,
+        warm_up_s=chosen.warm_up,
+        calibration_s=min(1.0, chosen.seconds),
+        overload=not chosen.rate,
+        seed=chosen.seed,
+    )
+
+
+def _users(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= _MOST_USERS):
+        raise argparse.ArgumentTypeError(f"{shortened(text)} was given; allowed: whole numbers from 1 to {_MOST_USERS}")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{shortened(text)} was given; allowed: numbers above 0")
+    return value

@@ -1,0 +1,99 @@
+"""The only file here that talks HTTP: opens connections to the target, sends one request, times its answer."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from service.errors import shortened
+from service.loadtest.errors import TargetError
+from service.loadtest.samples import Sample
+
+Send = Callable[[float, float], Awaitable[Sample]]
+"""Sends one request: `due_s` for the record, and when that is on `time.perf_counter`."""
+
+_MOST_CONNECTIONS = 1024
+
+
+def check_target(url: str, *, allow_remote: bool) -> str:
+    """The URL without a slash at its end.
+
+    Raises:
+        TargetError: it is no http(s) URL, or its host is not this machine and that was not allowed.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in {"http", "https"}:
+        raise TargetError(f"the target is {shortened(url)}; allowed: http://HOST:PORT or https://HOST:PORT")
+    if not (allow_remote or _is_loopback(host)):
+        raise TargetError(
+            f"the target's host is {shortened(host)}; allowed: localhost and loopback addresses, or with "
+            "--allow-remote a host whose owner has agreed to be loaded"
+        )
+    return url.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@asynccontextmanager
+async def connections(url: str, timeout_s: float) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with a connection for each request in flight, over aiohttp.
+
+    httpx's own pool is slower than the service from a few dozen connections on (encode/httpx#3215).
+    """
+    limits = httpx.Limits(max_connections=_MOST_CONNECTIONS)
+    transport = AiohttpTransport(limits=limits)
+    async with httpx.AsyncClient(base_url=url, transport=transport, timeout=timeout_s) as client:
+        yield client
+
+
+def sender(client: httpx.AsyncClient, path: str, bodies: Sequence[bytes] = ()) -> Send:
+    """Sends the bodies in turn by POST, as pictures; without bodies sends GET."""
+    sent = 0
+
+    async def send(due_s: float, due: float) -> Sample:
+        nonlocal sent
+        body = bodies[sent % len(bodies)] if bodies else None
+        sent += 1
+        began = time.perf_counter()
+        try:
+            answer = await _request(client, path, body)
+        except httpx.HTTPError as error:
+            ended = time.perf_counter()
+            return Sample(due_s, (ended - due) * 1000, (ended - began) * 1000, 0, type(error).__name__)
+        ended = time.perf_counter()
+        return Sample(
+            due_s, (ended - due) * 1000, (ended - began) * 1000, answer.status_code, stages_ms=_timings(answer)
+        )
+
+    return send
+
+
+async def _request(client: httpx.AsyncClient, path: str, body: bytes | None) -> httpx.Response:
+    if body is None:
+        return await client.get(path)
+    return await client.post(path, content=body, headers={"Content-Type": "image/png"})
+
+
+def _timings(answer: httpx.Response) -> Mapping[str, float] | None:
+    """`timings_ms` of an answer in JSON that has it."""
+    if not (answer.is_success and answer.headers.get("content-type") == "application/json"):
+        return None
+    found: Any = answer.json()
+    timings = found.get("timings_ms") if isinstance(found, dict) else None
+    return timings if isinstance(timings, dict) else None
