@@ -14,6 +14,7 @@ import torch
 from service.errors import StartupError
 from training import data, devices
 from training.attack_sets import RECIPE
+from training.attacked_examples import attack_training_set
 from training.classifiers.vgg16 import VGG16
 from training.config import CLASSIFIERS, PURIFIERS, ClassifierConfig, PurifierConfig
 from training.errors import CheckpointError, TrainingError
@@ -25,7 +26,7 @@ from training.protocols import DEFAULT_SIZES, PROTOCOLS, Sizes
 from training.purifiers import ARCHITECTURES
 from training.report import write_report
 from training.train_classifier import train_classifier
-from training.train_purifier import attack_training_set, train_purifier
+from training.train_purifier import train_purifier
 
 Config = TypeVar("Config", ClassifierConfig, PurifierConfig)
 Verb = Callable[[argparse.Namespace], None]

@@ -1,4 +1,4 @@
-"""Attacked training images for the purifier, made once for each classifier and kept on disk.
+"""Attacked training images for the purifier, made once for each classifier and kept on disk; and its clean logits.
 
 Sets are stored as int8: an FGSM set holds the sign of the gradient, which serves every eps; a PGD set the
 perturbation in units of eps / 127. Made in chunks, so that an interrupted run goes on where it stopped.
@@ -66,6 +66,20 @@ def pgd_perturbations(
     stored = _chunked("pgd", perturbations, examples, folder, device)
     eps = eps_of_batch.repeat_interleave(_BATCH)[: len(examples)]
     return stored, eps
+
+
+def clean_logits(classifier: nn.Module, examples: Examples, folder: Path, *, device: torch.device) -> Tensor:
+    """The classifier's logits float32 (N, 10) for the images as they are."""
+    path = folder / "clean-logits.pt"
+    if not path.exists():
+        model = TorchWhiteBox(classifier, mixed_precision=True)
+        batches = tqdm(torch.split(examples.images, _BATCH), desc="clean logits", unit="batch", mininterval=2.0)
+        logits = torch.cat([model.logits(batch.to(device)).cpu() for batch in batches])
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        torch.save(logits, temporary)
+        temporary.replace(path)
+    return cast(Tensor, torch.load(path, weights_only=True))
 
 
 def perturbation(stored: Tensor, eps: Tensor) -> Tensor:

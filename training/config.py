@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,30 @@ CLASSIFIERS = {
 
 
 @dataclass(frozen=True)
+class Polish:
+    """A further, shorter stage of a purifier's training: another mix and loss; words as in `PurifierConfig`."""
+
+    schedule: Schedule
+    clean: float
+    fgsm: float
+    pgd: float
+    classifier_weight: float
+    agreement_weight: float = 0.0
+    classifier_share: float = 0.5
+
+
+@dataclass(frozen=True)
 class PurifierConfig:
     """One purifier: its architecture, the mix of a batch and the loss.
 
     A batch holds shares of clean images, FGSM images (eps up to `fgsm_eps`, large ones more often; a share
     `least_likely` of them towards the least likely class), PGD images (perturbations scaled by a random factor) and
     images with uniform noise. `attacked_images` caps how many training images have a PGD perturbation.
-    The loss is the mean squared error to the unperturbed image, plus, from `classifier_epoch` on,
-    `classifier_weight` times the frozen classifier's cross-entropy on the first `classifier_share` of the batch.
-    `polish` is a second, short schedule at a low rate, with `polish_clean` clean images in a batch and fewer attacked
-    ones: it gives back the clean accuracy that learning to repair has cost.
+    The loss is the mean squared error to the unperturbed image, plus, from `classifier_epoch` on and on the first
+    `classifier_share` of the batch, `classifier_weight` times the frozen classifier's cross-entropy and
+    `agreement_weight` times the divergence (KL) of its answer from its answer to the unperturbed image.
+    `gate_weight` times the binary cross-entropy of a gated architecture's judgement of which images are unattacked
+    is added throughout. `polish` are the stages that follow, each from the best epoch of the one before.
     """
 
     architecture: str
@@ -82,11 +96,17 @@ class PurifierConfig:
     fgsm_eps: float = 0.7
     attacked_images: int = 25_600
     classifier_weight: float = 0.0
+    agreement_weight: float = 0.0
+    gate_weight: float = 0.0
     classifier_epoch: int = 2
     classifier_share: float = 0.5
-    polish: Schedule | None = None
-    polish_clean: float = 0.65
+    polish: tuple[Polish, ...] = ()
     seed: int = 0
+
+    def stages(self) -> tuple[PurifierConfig, ...]:
+        """This configuration, and what each polish makes of it."""
+        later = (replace(self, classifier_epoch=0, polish=(), **vars(polish)) for polish in self.polish)
+        return (self, *later)
 
 
 PURIFIERS = {
@@ -102,16 +122,27 @@ PURIFIERS = {
         classifier_share=0.375,
     ),
     ("fashion-mnist", "autoencoder"): PurifierConfig(
-        architecture="autoencoder",
+        architecture="autoencoder_gated",
         schedule=Schedule(epochs=14, batch_size=128, learning_rate=1e-3, weight_decay=1e-4),
         noise_std=0.1,
         clean=0.25,
         fgsm=0.3,
         pgd=0.4,
+        attacked_images=35_840,
         classifier_weight=0.04,
         classifier_epoch=2,
         classifier_share=0.375,
-        polish=Schedule(epochs=3, batch_size=128, learning_rate=4e-4, weight_decay=1e-4),
+        gate_weight=0.05,
+        polish=(
+            Polish(
+                schedule=Schedule(epochs=4, batch_size=128, learning_rate=7e-4, weight_decay=1e-4, warmup_steps=50),
+                clean=0.3,
+                fgsm=0.2,
+                pgd=0.42,
+                classifier_weight=0.03,
+                agreement_weight=0.05,
+            ),
+        ),
     ),
     ("mnist", "autoencoder_paper"): PurifierConfig(
         architecture="autoencoder_paper",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,65 +11,20 @@ import torch
 from torch import Tensor, nn
 
 from training import attack_sets, metrics
+from training.attacked_examples import AttackedExamples
 from training.config import PurifierConfig
 from training.data import Examples
 from training.devices import autocast
 from training.fitting import BatchLoss, Job, fit
 from training.pipeline import Pipeline, Purifier, freeze
 from training.purifiers import ARCHITECTURES
+from training.purifiers.autoencoder import Autoencoder
 from training.weights import round_to_stored_precision
 
 _VALIDATION_IMAGES = 1_000
 _VALIDATION_FGSM_EPS = 0.6
-
-
-@dataclass(frozen=True)
-class AttackedExamples:
-    """Training images with the attacks made on them, all (N, 1, 28, 28); PGD for the first images only."""
-
-    examples: Examples
-    fgsm_signs: Tensor
-    least_likely_signs: Tensor
-    pgd: Tensor
-    pgd_eps: Tensor
-
-    def batch(self, indices: Tensor, config: PurifierConfig) -> tuple[Tensor, Tensor]:
-        """Attacked and clean images for one batch, drawn from torch's global generator."""
-        n = len(indices)
-        n_pgd, n_fgsm, n_clean = round(config.pgd * n), round(config.fgsm * n), round(config.clean * n)
-        chosen = indices.clone()
-        chosen[:n_pgd] = indices[:n_pgd] % len(self.pgd)
-        clean = self.examples.images[chosen]
-        attacked = clean.clone()
-        attacked[:n_pgd] += self._pgd(chosen[:n_pgd])
-        attacked[n_pgd : n_pgd + n_fgsm] += self._fgsm(chosen[n_pgd : n_pgd + n_fgsm], config)
-        rest = attacked[n_pgd + n_fgsm + n_clean :]
-        rest += (torch.rand_like(rest) * 2 - 1) * 0.5 * torch.rand(len(rest), 1, 1, 1)
-        order = torch.randperm(n)
-        return attacked.clamp_(0, 1)[order], chosen[order]
-
-    def _pgd(self, chosen: Tensor) -> Tensor:
-        scale = 0.5 + 0.5 * torch.rand(len(chosen), 1, 1, 1)
-        return attack_sets.perturbation(self.pgd[chosen], self.pgd_eps[chosen]) * scale
-
-    def _fgsm(self, chosen: Tensor, config: PurifierConfig) -> Tensor:
-        # Large budgets are the harder ones, so that the density rises with eps.
-        eps = torch.rand(len(chosen), 1, 1, 1).sqrt() * config.fgsm_eps
-        towards = torch.rand(len(chosen), 1, 1, 1) < config.least_likely
-        signs = torch.where(towards, self.least_likely_signs[chosen], self.fgsm_signs[chosen])
-        return eps * signs.float()
-
-
-def attack_training_set(
-    classifier: nn.Module, train: Examples, *, config: PurifierConfig, device: torch.device, folder: Path
-) -> AttackedExamples:
-    """The training images under FGSM, towards the least likely class, and under PGD; kept in `folder`."""
-    freeze(classifier)
-    signs = attack_sets.gradient_signs(classifier, train, folder, device=device)
-    towards = attack_sets.gradient_signs(classifier, train, folder, device=device, least_likely=True)
-    some = train.first(config.attacked_images)
-    stored, eps = attack_sets.pgd_perturbations(classifier, some, folder, device=device, seed=0)
-    return AttackedExamples(train, signs, towards, stored, eps)
+# Below this an image is not attacked: no 8-bit file would show it.
+_GREY_LEVEL = 1 / 255
 
 
 def train_purifier(
@@ -84,8 +39,8 @@ def train_purifier(
 ) -> nn.Module:
     """A purifier in eval mode, the best epoch by the mean of its validation accuracies. Resumes from `folder`.
 
-    Where the configuration has a `polish`, it goes on from the best epoch, and its own best is kept. The attacked
-    validation images are kept in `attacks`.
+    Each polish goes on from the best epoch of the stage before, and its own best is kept. The attacked validation
+    images are kept in `attacks`.
 
     Raises:
         CheckpointError: see `fit`.
@@ -94,15 +49,13 @@ def train_purifier(
     module = ARCHITECTURES[config.architecture](config.noise_std).to(device)
     classifier = freeze(classifier)
     validate = _validation(validation.first(_VALIDATION_IMAGES), classifier, module, attacks, device)
-    stages = [(folder, config, config.schedule)]
-    if config.polish is not None:
-        stages.append((folder / "polish", _polishing(config), config.polish))
-    for place, stage, schedule in stages:
+    for number, stage in enumerate(config.stages()):
+        place = folder / f"polish-{number}" if number else folder
         job = Job(
             name=" ".join(place.relative_to(folder.parents[1]).parts),
             folder=place,
             config=config,
-            schedule=schedule,
+            schedule=stage.schedule,
             examples=len(attacked.examples),
             select="mean_accuracy",
             seed=config.seed,
@@ -114,40 +67,48 @@ def train_purifier(
     return module
 
 
-def _polishing(config: PurifierConfig) -> PurifierConfig:
-    """The mix of the second stage: more clean images at the cost of all others, and the classifier from the start."""
-    left = (1 - config.polish_clean) / (1 - config.clean)
-    return replace(
-        config, clean=config.polish_clean, fgsm=config.fgsm * left, pgd=config.pgd * left, classifier_epoch=0
-    )
-
-
 def _objective(
     attacked: AttackedExamples, module: nn.Module, classifier: nn.Module, config: PurifierConfig, device: torch.device
 ) -> BatchLoss:
-    purifier = cast(Purifier, module)
     steps_per_epoch = len(attacked.examples) // config.schedule.batch_size
 
     def batch_loss(indices: Tensor, step: int) -> tuple[Tensor, Mapping[str, float]]:
         images, chosen = attacked.batch(indices, config)
         clean = attacked.examples.images[chosen].to(device)
         with autocast(device):
-            restored = purifier(images.to(device), purifier.draw_noise(len(images), device)).float()
+            restored, unattacked = _restore(module, images.to(device), gated=config.gate_weight > 0)
         loss = nn.functional.mse_loss(restored, clean)
-        losses = {"squared_error": loss.item()}
-        if config.classifier_weight and step >= config.classifier_epoch * steps_per_epoch:
-            seen = round(len(images) * config.classifier_share)
-            with autocast(device):
-                # Only what the classifier sees is clamped: clamping under the squared error kills its gradient.
-                logits = classifier(restored[:seen].clamp(0, 1))
-            labels = attacked.examples.labels[chosen[:seen]].to(device)
-            cross_entropy = nn.functional.cross_entropy(logits.float(), labels)
-            losses["cross_entropy"] = cross_entropy.item()
-            loss = loss + config.classifier_weight * cross_entropy
-        losses.setdefault("cross_entropy", float("nan"))
-        return loss, losses
+        losses = {"squared_error": loss.item(), "gate": math.nan, "cross_entropy": math.nan, "disagreement": math.nan}
+        if config.gate_weight:
+            moved = (images.to(device) - clean).abs().amax(dim=(1, 2, 3))
+            gate = nn.functional.binary_cross_entropy_with_logits(unattacked, (moved <= _GREY_LEVEL).float())
+            losses["gate"] = gate.item()
+            loss = loss + config.gate_weight * gate
+        if step < config.classifier_epoch * steps_per_epoch or not (
+            config.classifier_weight or config.agreement_weight
+        ):
+            return loss, losses
+        seen = chosen[: round(len(images) * config.classifier_share)]
+        with autocast(device):
+            # Only what the classifier sees is clamped: clamping under the squared error kills its gradient.
+            logits = classifier(restored[: len(seen)].clamp(0, 1)).float()
+        cross_entropy = nn.functional.cross_entropy(logits, attacked.examples.labels[seen].to(device))
+        answers = attacked.clean_logits[seen].to(device).log_softmax(dim=1)
+        disagreement = nn.functional.kl_div(logits.log_softmax(dim=1), answers, reduction="batchmean", log_target=True)
+        losses.update(cross_entropy=cross_entropy.item(), disagreement=disagreement.item())
+        return loss + config.classifier_weight * cross_entropy + config.agreement_weight * disagreement, losses
 
     return batch_loss
+
+
+def _restore(module: nn.Module, images: Tensor, *, gated: bool) -> tuple[Tensor, Tensor]:
+    """Restored images and, of a gated architecture, the logits (N,) of their being unattacked; with fresh noise."""
+    purifier = cast(Purifier, module)
+    noise = purifier.draw_noise(len(images), images.device)
+    if not gated:
+        return purifier(images, noise).float(), torch.empty(0)
+    restored, unattacked = cast(Autoencoder, module).redraw(images, noise)
+    return restored.float(), unattacked.float()
 
 
 def _validation(

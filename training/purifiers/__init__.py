@@ -11,5 +11,6 @@ from training.purifiers.paper_autoencoder import PaperAutoencoder
 
 ARCHITECTURES: dict[str, Callable[[float], nn.Module]] = {
     "autoencoder": lambda noise_std: Autoencoder(noise_std=noise_std),
+    "autoencoder_gated": lambda noise_std: Autoencoder(noise_std=noise_std, gated=True),
     "autoencoder_paper": lambda noise_std: PaperAutoencoder(noise_std=noise_std),
 }
