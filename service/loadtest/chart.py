@@ -55,7 +55,7 @@ def curve(summaries: Sequence[dict[str, Any]], knee_users: int | None) -> str:
     parts = [axes.grid()]
     parts += [_line(axes, points, *line, knee_users=knee_users) for line in _LINES]
     parts.append(f'<text x="{_WIDTH - _RIGHT}" y="{_HEIGHT - 8}" text-anchor="end">results a second</text>')
-    parts.append(f'<text x="8" y="14">ms, logarithmic</text>')
+    parts.append('<text x="8" y="14">ms, logarithmic</text>')
     label = "Latency against throughput, one point per number of users"
     return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
