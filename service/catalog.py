@@ -150,6 +150,10 @@ class Catalog:
         graph = self.manifest.graph(self._known(dataset), "pipeline", defense)
         return graph, self._sessions.of(graph)
 
+    def session(self, graph: manifests.Graph) -> Session:
+        """The warmed session of any graph of the manifest."""
+        return self._sessions.of(graph)
+
     def white_box(self, dataset: str, defense: str = NO_DEFENSE, seed: int | None = None, draws: int = 0) -> WhiteBox:
         """What an attacker sees who knows the classifier ('none') or the whole pipeline (a defense).
 

@@ -72,6 +72,13 @@ class ParameterError(ServiceError):
     title = "Invalid parameter"
 
 
+class TensorError(ServiceError):
+    """A request of the Open Inference Protocol breaks it, or a tensor is not what its model takes."""
+
+    status = HTTPStatus.BAD_REQUEST
+    title = "Invalid inference request"
+
+
 class NotFoundError(ServiceError):
     """The thing that the path names does not exist."""
 

@@ -8,6 +8,7 @@ from service.errors import NotReadyError
 from service.lanes import Lane
 from service.latency import LatencyBook, Stopwatch
 from service.metrics import Metrics
+from service.oip.statistics import Statistics
 from service.prediction import Defended, Defense, Question
 from service.settings import Settings
 
@@ -27,6 +28,8 @@ class ServiceState:
         )
         self.pictures = Lane("decoding", workers=settings.workers, max_waiting=settings.max_waiting)
         self.heavy = Lane("attack or benchmark", workers=1, max_waiting=settings.max_waiting_attacks)
+        self.tensors = Lane("tensor", workers=settings.workers, max_waiting=settings.max_waiting)
+        self.inferences = Statistics()
         self.catalog: Catalog | None = None
         self.failure: str | None = None
         self.draining = False

@@ -1,6 +1,6 @@
 """One file per resource; each decodes, calls and encodes, and computes nothing itself."""
 
-from service.routes import attack, classify, latency, models, purify, results, samples
+from service.routes import attack, classify, latency, models, oip, purify, results, samples
 
 ROUTERS = (
     classify.router,
@@ -10,4 +10,5 @@ ROUTERS = (
     models.router,
     latency.router,
     results.router,
+    oip.router,
 )

@@ -30,6 +30,7 @@ Spec = tuple[str, list[str | int]]
 Array = np.ndarray[Any, Any]
 
 _IMAGES: Spec = ("images", ["N", 1, 28, 28])
+_RANGES = {"images": {"minimum": 0, "maximum": 1}}
 _NOISE: Spec = ("noise", ["N", NOISE])
 _COTANGENT: Spec = ("cotangent", ["N", 10])
 _SOFTMAX_WEIGHT: Spec = ("softmax_weight", ["N", 1])
@@ -186,7 +187,7 @@ def _write_graph(
         "file": file,
         "sha256": sha256(folder / file),
         "weights": [{"file": weights, "sha256": sha256(folder / weights)}],
-        "inputs": [{"name": name, "shape": shape} for name, shape in inputs],
+        "inputs": [{"name": name, "shape": shape, **_RANGES.get(name, {})} for name, shape in inputs],
         "outputs": [{"name": name, "shape": shape} for name, shape in outputs],
         "opset": 18,
         "parameters": 7840,

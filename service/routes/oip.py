@@ -1,0 +1,133 @@
+"""/v2: the Open Inference Protocol, for clients of Triton and KServe."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Request, Response
+
+from service import bodies
+from service.dependencies import Models, State, Timer, no_parameters
+from service.errors import NotFoundError, ServiceError, shortened
+from service.oip.models import VERSION, Model, find, offered
+from service.oip.request import MAX_BODY_BYTES, IndexRequest, inflate, read_json
+from service.routes.encoding import JSON
+from service.state import ServiceState
+
+_HEADER_LENGTH = "Inference-Header-Content-Length"
+_BINARY = "application/octet-stream"
+_EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics")
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "A request of the Open Inference Protocol; binary tensors follow it where "
+        f"{_HEADER_LENGTH} tells its length. The Content-Type is not looked at. Content-Encoding: gzip or deflate.",
+        "content": {
+            JSON: {"schema": {"type": "object", "required": ["inputs"]}},
+            _BINARY: {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+
+
+async def _named(catalog: Models, model: Annotated[str, Path(description="GET /v2 lists them")]) -> Model:
+    return find(catalog, model)
+
+
+async def _one_version(version: Annotated[str, Path(description=f"always {VERSION}")]) -> None:
+    if version != VERSION:
+        raise NotFoundError(f"unknown version {shortened(version)}; allowed: {VERSION}")
+
+
+Named = Annotated[Model, Depends(_named)]
+router = APIRouter(prefix="/v2", tags=["open inference protocol"], dependencies=[Depends(no_parameters)])
+_model = APIRouter()
+
+
+@router.get("")
+async def server(catalog: Models) -> dict[str, Any]:
+    """What this server is, and the names of its models."""
+    names = list(offered(catalog))
+    return {"name": "adversarial-purifier", "version": VERSION, "extensions": _EXTENSIONS, "models": names}
+
+
+@router.get("/health/live")
+async def live() -> dict[str, bool]:
+    """Whether the process lives."""
+    return {"live": True}
+
+
+@router.get("/health/ready")
+async def ready(state: State) -> dict[str, bool]:
+    """Whether requests are welcome, as /readyz."""
+    state.ready()
+    return {"ready": True}
+
+
+@router.post("/repository/index", openapi_extra={"requestBody": {"content": {JSON: {"schema": {"type": "object"}}}}})
+async def index(request: Request, state: State, catalog: Models) -> list[dict[str, str]]:
+    """The models; all of them can be asked."""
+    body = await _body(request, state)
+    if body:
+        read_json(body, IndexRequest)
+    return [{"name": name, "version": VERSION, "state": "READY", "reason": ""} for name in offered(catalog)]
+
+
+@router.get("/models/stats")
+async def all_statistics(state: State, catalog: Models) -> dict[str, Any]:
+    """Counts and durations of all models since the start."""
+    return state.inferences.told(offered(catalog))
+
+
+@_model.get("")
+async def metadata(model: Named) -> dict[str, Any]:
+    """The inputs and outputs of a model."""
+    return model.metadata()
+
+
+@_model.get("/ready")
+async def model_ready(state: State, model: Named) -> dict[str, Any]:
+    """Whether the model can be asked."""
+    state.ready()
+    return {"name": model.name, "ready": True}
+
+
+@_model.get("/config")
+async def config(model: Named) -> dict[str, Any]:
+    """The model's configuration in Triton's words."""
+    return model.config()
+
+
+@_model.get("/stats")
+async def statistics(state: State, model: Named) -> dict[str, Any]:
+    """Counts and durations of a model since the start."""
+    return state.inferences.told([model.name])
+
+
+@_model.post("/infer", openapi_extra=_BODY)
+async def infer(request: Request, state: State, catalog: Models, timer: Timer, model: Named) -> Response:
+    """Run a model: tensors in, tensors out. Without the input `noise` or the parameter `seed` the noise is zero."""
+    try:
+        with timer.stage("receive"):
+            body = await _body(request, state)
+        header_length = request.headers.get(_HEADER_LENGTH)
+        answer = await state.tensors.run(lambda: model.infer(catalog, body, header_length, timer), timer)
+    except ServiceError:
+        state.inferences.failed(model.name, timer.read_ms())
+        raise
+    state.inferences.succeeded(model.name, answer.batch, timer.read_ms())
+    if answer.header_length is None:
+        return Response(answer.body, media_type=JSON)
+    return Response(answer.body, media_type=_BINARY, headers={_HEADER_LENGTH: str(answer.header_length)})
+
+
+async def _body(request: Request, state: ServiceState) -> bytes:
+    """The body, unpacked, of at most 4 MiB."""
+    settings = state.settings
+    limit = min(settings.max_body_bytes, MAX_BODY_BYTES)
+    packed = await bodies.read_body(request, max_bytes=limit, timeout_s=settings.body_timeout_s)
+    return inflate(packed, request.headers.get("content-encoding", ""), limit)
+
+
+router.include_router(_model, prefix="/models/{model}")
+router.include_router(_model, prefix="/models/{model}/versions/{version}", dependencies=[Depends(_one_version)])
