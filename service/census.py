@@ -44,7 +44,7 @@ class Census(Collector):
     def _lanes(self) -> Iterator[Metric]:
         running = GaugeMetricFamily("purifier_lane_running", "Jobs that run, by lane.", labels=("lane",))
         waiting = GaugeMetricFamily("purifier_lane_waiting", "Jobs that wait, by lane.", labels=("lane",))
-        for lane in (self._state.pictures, self._state.heavy):
+        for lane in (self._state.pictures, self._state.tensors, self._state.heavy):
             running.add_metric((lane.name,), lane.running)
             waiting.add_metric((lane.name,), lane.waiting)
         yield running
