@@ -106,6 +106,9 @@ def _settings(arguments: list[str] | None) -> Settings:
     parser.add_argument("--device", help="auto (default), cpu or cuda")
     parser.add_argument("--models-dir", type=Path, help="the folder that holds manifest.json (default: the shipped)")
     parser.add_argument("--threads", help="threads inside one operator (default: the CPUs that may be used)")
+    parser.add_argument(
+        "--allow-anonymous", action="store_true", default=None, help="serve everybody who reaches --host, without keys"
+    )
     given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
     return Settings(**given)
 
