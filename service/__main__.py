@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from service import logs
 from service.app import create_app
+from service.deadlines import protocol_with
 from service.errors import StartupError
 from service.settings import ENV_PREFIX, Settings, why_refused
 from service.state import ServiceState
@@ -84,6 +85,9 @@ def main(arguments: list[str] | None = None) -> int:
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=settings.shutdown_timeout_s,
         server_header=False,
+        http=protocol_with(settings.header_timeout_s),
+        # There is no web socket here, and the deadline would not hold on one.
+        ws="none",
     )
     server = Server(config, app.state.service)
     try:
@@ -106,6 +110,9 @@ def _settings(arguments: list[str] | None) -> Settings:
     parser.add_argument("--device", help="auto (default), cpu or cuda")
     parser.add_argument("--models-dir", type=Path, help="the folder that holds manifest.json (default: the shipped)")
     parser.add_argument("--threads", help="threads inside one operator (default: the CPUs that may be used)")
+    parser.add_argument(
+        "--allow-anonymous", action="store_true", default=None, help="serve everybody who reaches --host, without keys"
+    )
     given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
     return Settings(**given)
 

@@ -6,19 +6,24 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from importlib import metadata
+from typing import Any
 
 import anyio
 import anyio.to_thread
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Security
+from fastapi.security import HTTPBearer
+from starlette.middleware.cors import CORSMiddleware
 
 from service import problems, selftest
+from service.access import KeyRing
 from service.catalog import Catalog
 from service.census import Census
 from service.dependencies import each_parameter_once
-from service.envelope import EnvelopeMiddleware
+from service.envelope import REQUEST_ID, EnvelopeMiddleware
 from service.errors import StartupError
+from service.gate import GateMiddleware
 from service.middleware import LatencyMiddleware
-from service.routes import ROUTERS, health, metrics, page
+from service.routes import ROUTERS, attack, health, metrics, page, purify
 from service.routes.documentation import PROBLEMS
 from service.settings import Settings
 from service.state import ServiceState
@@ -29,6 +34,11 @@ _DESCRIPTION = (
     "Classifiers for MNIST and Fashion-MNIST behind a purifier that removes adversarial perturbations. Errors "
     "are `application/problem+json` and say what was found and what is allowed; unknown parameters are errors."
 )
+_CORS: dict[str, Any] = {
+    "allow_methods": ["GET", "POST"],
+    "allow_headers": ["Authorization", "Content-Type", "X-API-Key", REQUEST_ID],
+    "expose_headers": [REQUEST_ID, "Retry-After", "RateLimit", "RateLimit-Policy", *attack.HEADERS, *purify.HEADERS],
+}
 OnFailure = Callable[[str], None]
 
 
@@ -37,8 +47,12 @@ def create_app(settings: Settings, on_failure: OnFailure | None = None) -> FastA
 
     `on_failure` is called, with a sentence, where the models cannot be loaded; without it the application stays
     up and /readyz says the sentence.
+
+    Raises:
+        StartupError: the API keys cannot be read, or others could reach the service, and nothing says who may.
     """
     state = ServiceState(settings)
+    keys = KeyRing.of(settings)
     state.metrics.registry.register(Census(state, _version()))
 
     @asynccontextmanager
@@ -60,11 +74,15 @@ def create_app(settings: Settings, on_failure: OnFailure | None = None) -> FastA
         swagger_ui_oauth2_redirect_url=None,
     )
     app.state.service = state
+    # The last one added is the first that a request meets.
+    app.add_middleware(GateMiddleware, settings=settings, keys=keys)
     app.add_middleware(LatencyMiddleware, service=state)
+    if settings.cors_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **_CORS)
     app.add_middleware(EnvelopeMiddleware)
     problems.install(app)
     for router in ROUTERS:
-        app.include_router(router, dependencies=[Depends(each_parameter_once)])
+        app.include_router(router, dependencies=[Depends(each_parameter_once), *_documented(keys)])
     # Probes and links to the page add what they like to the query.
     app.include_router(health.router)
     app.include_router(metrics.router)
@@ -76,6 +94,11 @@ def create_app(settings: Settings, on_failure: OnFailure | None = None) -> FastA
 
         tracing.install(app)
     return app
+
+
+def _documented(keys: KeyRing) -> list[Any]:
+    """Lets /docs ask for a key; the gate has looked at it before."""
+    return [Security(HTTPBearer(auto_error=False, description="an API key"))] if keys else []
 
 
 async def _load(state: ServiceState, on_failure: OnFailure | None) -> None:

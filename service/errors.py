@@ -65,6 +65,34 @@ class SlowBodyError(ServiceError):
     title = "Body too slow"
 
 
+class UnauthorizedError(ServiceError):
+    """There is no API key, or none that is known."""
+
+    status = HTTPStatus.UNAUTHORIZED
+    title = "Unauthorized"
+
+
+class ForbiddenError(ServiceError):
+    """The API key does not open routes of this group."""
+
+    status = HTTPStatus.FORBIDDEN
+    title = "Forbidden"
+
+
+class SwitchedOffError(ServiceError):
+    """The operator has not switched this route on."""
+
+    status = HTTPStatus.FORBIDDEN
+    title = "Switched off"
+
+
+class RateLimitError(ServiceError):
+    """The client asks more often than it may."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    title = "Too many requests"
+
+
 class ParameterError(ServiceError):
     """A parameter has a value that is not allowed, or does not go with another one."""
 

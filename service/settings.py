@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, IPvAnyAddress, StringConstraints, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, IPvAnyAddress, StringConstraints, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.errors import shortened
 from service.inference import DeviceChoice
@@ -14,7 +15,17 @@ from service.inference import DeviceChoice
 ENV_PREFIX = "PURIFIER_"
 SHIPPED_MODELS = Path(__file__).resolve().parent.parent / "models"
 _MEBIBYTE = 1024 * 1024
+_RATE_BEYOND_LOOPBACK = 600
 _HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$", max_length=253)]
+_Origin = Annotated[str, StringConstraints(pattern=r"^(\*|https?://[A-Za-z0-9.\[\]:-]+)$")]
+
+
+def _split(given: object) -> object:
+    return given.replace(",", " ").split() if isinstance(given, str) else given
+
+
+def _split_at_spaces(given: object) -> object:
+    return given.split() if isinstance(given, str) else given
 
 
 class Settings(BaseSettings):
@@ -71,6 +82,28 @@ class Settings(BaseSettings):
     )
     shutdown_timeout_s: int = Field(30, ge=1, le=600, description="requests in flight get so long to finish")
     keep_alive_s: int = Field(30, ge=1, le=600, description="an idle connection is kept so long")
+    header_timeout_s: float = Field(
+        10, gt=0, le=600, allow_inf_nan=False, description="a connection without a complete head by then is closed"
+    )
+    api_keys: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_spaces)] = Field(
+        (), description="lines of `python -m service.keys`, with spaces between; with any, each request needs a key"
+    )
+    api_keys_file: Path | None = Field(None, description="a file with a line for each key, and # comments")
+    allow_anonymous: bool = Field(False, description="serve everybody who reaches `host`, without keys")
+    attacks: bool | None = Field(None, description="POST /attack; default: where `host` is a loopback address")
+    benchmarks: bool | None = Field(
+        None, description="POST /latency/benchmark; default: where `host` is a loopback address"
+    )
+    rate_limit: int | None = Field(
+        None,
+        ge=0,
+        le=1_000_000,
+        description="requests a minute of a key, or of an address without keys; 0 for no limit; default: none where "
+        "`host` is a loopback address, else 600",
+    )
+    cors_origins: Annotated[tuple[_Origin, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (), description="web pages that may ask from a browser: https://a.example, or * for all; default: this one"
+    )
     access_log: bool = Field(False, description="log a line per request, without its query and its body")
     log_level: Literal["critical", "error", "warning", "info", "debug"] = Field(
         "info", description="the least severe lines that are logged"
@@ -79,6 +112,27 @@ class Settings(BaseSettings):
     otel: bool = Field(
         False, description="send traces to OTEL_EXPORTER_OTLP_ENDPOINT; needs the extra `otel` to be installed"
     )
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether nobody but this machine reaches the service."""
+        try:
+            return ip_address(str(self.host)).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def requests_per_minute(self) -> int:
+        """The rate limit, 0 for none."""
+        if self.rate_limit is None:
+            return 0 if self.on_loopback else _RATE_BEYOND_LOOPBACK
+        return self.rate_limit
+
+    @property
+    def switched_off(self) -> dict[str, str]:
+        """Paths that are not served, with the setting that serves them."""
+        costly = {"/attack": ("attacks", self.attacks), "/latency/benchmark": ("benchmarks", self.benchmarks)}
+        return {path: name for path, (name, on) in costly.items() if not (self.on_loopback if on is None else on)}
 
 
 def why_refused(error: ValidationError) -> str:

@@ -29,7 +29,7 @@ from service.schemas import (
 )
 
 router = APIRouter(tags=["attack"])
-_HEADERS = {
+HEADERS = {
     "X-Success": "true where this very image (8 bits) fools the attacked target as intended",
     "X-Recovered": "true where the defended answer to this very image is X-Label",
     "X-Label": "the class that was attacked, 0 to 9",
@@ -47,7 +47,7 @@ async def attacks() -> MethodsAnswer:
 @router.post(
     "/attack",
     response_model=AttackAnswer,
-    responses={200: png("What the attack did; with Accept: image/png the adversarial image alone", _HEADERS)},
+    responses={200: png("What the attack did; with Accept: image/png the adversarial image alone", HEADERS)},
     openapi_extra={**image_body(required=False), "parameters": method_parameters()},
 )
 async def attack(
@@ -109,7 +109,7 @@ def _headers(result: Attempt) -> dict[str, str]:
         str(rounded.adversarial.prediction.label),
         str(rounded.purified.prediction.label),
     )
-    return dict(zip(_HEADERS, values, strict=True))
+    return dict(zip(HEADERS, values, strict=True))
 
 
 def _answer(

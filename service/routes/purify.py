@@ -13,7 +13,7 @@ from service.routes.documentation import image_body, png
 from service.schemas import ClassifyTimings, DefendedQuery, PurifyAnswer
 
 router = APIRouter(tags=["purify"])
-_HEADERS = {
+HEADERS = {
     "X-Residual-L2": "length of the difference of the images, pixels in [0, 1]",
     "X-Residual-Linf": "largest difference of a pixel",
     "X-Disagreement": "true where the label changes through the purifier",
@@ -25,7 +25,7 @@ _HEADERS = {
 @router.post(
     "/purify",
     response_model=PurifyAnswer,
-    responses={200: png("The purified image; as JSON where Accept prefers it", _HEADERS)},
+    responses={200: png("The purified image; as JSON where Accept prefers it", HEADERS)},
     openapi_extra=image_body(required=True),
 )
 async def purify(
@@ -63,4 +63,4 @@ def _headers(defended: Defended) -> dict[str, str]:
         str(defended.undefended.label),
         str(defended.prediction.label),
     )
-    return dict(zip(_HEADERS, values, strict=True))
+    return dict(zip(HEADERS, values, strict=True))

@@ -86,6 +86,7 @@ def test_it_serves_drains_at_sigterm_and_ends_well(models_dir: Path) -> None:
     [
         (["--port", "99999"], "port is '99999'; input should be less than or equal to 65535"),
         (["--device", "tpu"], "device is 'tpu'; input should be 'auto', 'cpu' or 'cuda'"),
+        (["--host", "0.0.0.0"], "there are no API keys: set PURIFIER_API_KEYS_FILE"),
         (["--threads", "none"], "threads is 'none'; input should be a valid integer"),
     ],
 )

@@ -38,6 +38,10 @@ def test_the_environment_sets_them(monkeypatch: pytest.MonkeyPatch) -> None:
         {"request_timeout_s": 0},
         {"max_waiting_attacks": 1001},
         {"drain_s": float("nan")},
+        {"header_timeout_s": 0},
+        {"rate_limit": -1},
+        {"cors_origins": "a.example"},
+        {"cors_origins": "https://a.example/page"},
         {"unknown": 1},
     ],
 )
@@ -56,6 +60,16 @@ def test_the_default_limits_hold_the_largest_picture_and_a_class_of_attackers() 
     assert Settings().max_body_bytes >= 1.05 * raw_16_bit_rgba
     assert Settings().max_waiting == 64
     assert Settings().max_waiting_attacks == 64
+
+
+def test_origins_are_told_apart_by_commas_or_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PURIFIER_CORS_ORIGINS", "https://a.example, http://localhost:3000")
+    assert Settings().cors_origins == ("https://a.example", "http://localhost:3000")
+
+
+@pytest.mark.parametrize(("host", "given", "limit"), [("::1", None, 0), ("::", None, 600), ("::", 0, 0), ("::1", 7, 7)])
+def test_the_rate_is_limited_beyond_loopback_unless_told_otherwise(host: str, given: int | None, limit: int) -> None:
+    assert Settings(host=host, rate_limit=given).requests_per_minute == limit
 
 
 def test_they_cannot_be_changed() -> None:

@@ -1,0 +1,129 @@
+"""Over a raw socket: whoever sends nothing, half a head, an endless one or no HTTP loses the connection in time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from service.deadlines import MAX_HEAD_BYTES, protocol_with
+
+TIMEOUT_S = 0.4
+LATE_S = 10  # other work may hold the machine up
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+async def answers_at_once(scope: Scope, receive: Receive, send: Send) -> None:
+    request = Request(scope, receive)
+    if request.url.path == "/slow":
+        await asyncio.sleep(3 * TIMEOUT_S)
+    if request.url.path == "/reads":
+        await request.body()
+    await PlainTextResponse("here")(scope, receive, send)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[tuple[str, int]]:
+    config = uvicorn.Config(
+        answers_at_once, http=protocol_with(TIMEOUT_S), ws="none", lifespan="off", log_level="critical"
+    )
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        yield listening.getsockname()
+        server.should_exit = True
+        thread.join(20)
+
+
+@pytest.fixture
+def connection(address: tuple[str, int]) -> Iterator[socket.socket]:
+    with socket.create_connection(address, timeout=LATE_S) as connection:
+        yield connection
+
+
+def until_closed(connection: socket.socket) -> bytes:
+    """All that still comes; fails where the connection stays open."""
+    received = b""
+    while chunk := connection.recv(65536):
+        received += chunk
+    return received
+
+
+def assert_refused(received: bytes, status: int, fragment: str) -> None:
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"application/problem+json" in head
+    problem = json.loads(body)
+    assert problem["status"] == status
+    assert fragment in problem["error"]
+    assert problem["request_id"].encode() in head
+
+
+def test_who_sends_nothing_is_let_go(connection: socket.socket) -> None:
+    started = time.monotonic()
+    assert until_closed(connection) == b""
+    assert time.monotonic() - started > 0.9 * TIMEOUT_S
+
+
+def test_half_a_head_is_a_408(connection: socket.socket) -> None:
+    connection.sendall(GET[:-4])
+    assert_refused(until_closed(connection), 408, "not complete after 0.4 s")
+
+
+def test_a_head_that_drips_gains_no_time(connection: socket.socket) -> None:
+    started = time.monotonic()
+    with pytest.raises((BrokenPipeError, ConnectionResetError)):  # noqa: PT012, it takes a while to break
+        while time.monotonic() - started < LATE_S:
+            connection.sendall(b"G" if time.monotonic() - started < 0.01 else b"E")
+            time.sleep(0.05)
+        until_closed(connection)
+    assert time.monotonic() - started < LATE_S
+
+
+def test_half_a_second_head_loses_a_connection_that_was_kept(connection: socket.socket) -> None:
+    connection.sendall(GET)
+    assert b"here" in connection.recv(65536)
+    connection.sendall(GET[:9])
+    assert until_closed(connection) == b""
+
+
+def test_bytes_after_an_early_answer_do_not_keep_a_connection(connection: socket.socket) -> None:
+    connection.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n")
+    assert b"here" in connection.recv(65536)
+    connection.sendall(b"x")
+    assert until_closed(connection) == b""
+
+
+def test_an_endless_head_is_a_431(connection: socket.socket) -> None:
+    connection.sendall(b"GET / HTTP/1.1\r\nX: " + MAX_HEAD_BYTES * b"x")
+    assert_refused(until_closed(connection), 431, f"allowed: at most {MAX_HEAD_BYTES}")
+
+
+def test_what_is_no_http_is_a_400(connection: socket.socket) -> None:
+    connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
+    assert_refused(until_closed(connection), 400, "not HTTP/1.1")
+
+
+@pytest.mark.parametrize("path", [b"/slow", b"/reads"])
+def test_work_and_bodies_may_take_longer(connection: socket.socket, path: bytes) -> None:
+    connection.sendall(b"POST " + path + b" HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab")
+    time.sleep(2 * TIMEOUT_S)
+    connection.sendall(b"cd")
+    assert b"here" in connection.recv(65536)
+
+
+def test_a_kept_connection_serves_on(connection: socket.socket) -> None:
+    for _ in range(3):
+        connection.sendall(GET)
+        assert b"200 OK" in connection.recv(65536)
+        time.sleep(1.5 * TIMEOUT_S)
