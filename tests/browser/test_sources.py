@@ -117,7 +117,11 @@ def test_a_file_still_on_its_way_does_not_replace_what_is_chosen_since(
 ) -> None:
     page = visit(tiny, allowing=("422",)).open("#method=fgsm&sample=3")
     held: list[Route] = []
-    page.route("**/purify?*", held.append)
+
+    def hold(route: Route) -> None:  # a function of our own: Playwright sets attributes on it
+        held.append(route)
+
+    page.route("**/purify?*", hold)
     show(page, "upload")
     with page.expect_request("**/purify?*"):
         page.set_input_files("#file", {"name": "six.png", "mimeType": "image/png", "buffer": body})
