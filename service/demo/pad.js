@@ -11,7 +11,7 @@ export class Pad {
   #context;
   #last = null;
 
-  /** `onPicture(blob)` gets a PNG after each stroke. `centred`: place the strokes as MNIST places digits. */
+  /** `onPicture(promise)` gets the promise of a PNG after each stroke. `centred`: place the strokes as MNIST places digits. */
   constructor(canvas, onPicture) {
     this.#canvas = canvas;
     this.#context = canvas.getContext("2d", { willReadFrequently: true });
@@ -52,10 +52,10 @@ export class Pad {
     this.#last = here;
   }
 
-  async #end() {
+  #end() {
     if (this.#last === null) return;
     this.#last = null;
-    this.onPicture(await this.#picture());
+    this.onPicture(this.#picture());
   }
 
   #place(event) {

@@ -24,6 +24,7 @@ export class Sources {
     byId("invert").addEventListener("change", () => this.#file && this.#open(this.#file));
     for (const radio of document.querySelectorAll("[name=source]")) {
       radio.addEventListener("change", () => {
+        this.#turn += 1; // A picture still on its way is not wanted any more.
         this.show(radio.value);
         onSource(radio.value);
       });
@@ -101,13 +102,17 @@ export class Sources {
         mean > BRIGHT ? "Most of it is bright. The models know bright strokes on black: try Invert." : "";
       await this.#take(body, "upload", turn);
     } catch (error) {
-      say(byId("picture-error"), error);
+      if (turn === this.#turn) say(byId("picture-error"), error);
     }
   }
 
-  /** The service makes 28 x 28 greys of any picture, in the one way that it also uses for others. */
-  async #take(body, source, turn = ++this.#turn) {
+  /**
+   * The service makes 28 x 28 greys of any picture, in the one way that it also uses for others. `picture` may be a
+   * promise: its turn is when it was chosen, and not when it is encoded.
+   */
+  async #take(picture, source, turn = ++this.#turn) {
     try {
+      const body = await picture;
       const query = { dataset: this.#dataset, defense: "none" };
       const headers = { Accept: "image/png", "Content-Type": "application/octet-stream" };
       const response = await ask("purify", { method: "POST", query, headers, body });
@@ -116,7 +121,7 @@ export class Sources {
       this.onImage(image, source);
       say(byId("picture-error"), null);
     } catch (error) {
-      say(byId("picture-error"), error);
+      if (turn === this.#turn) say(byId("picture-error"), error);
     }
   }
 }
@@ -140,6 +145,7 @@ async function prepared(file, invert) {
   try {
     bitmap = await createImageBitmap(file);
   } catch {
+    if (invert) throw new Error("This browser cannot read the picture, so it is not inverted; allowed: PNG and JPEG.");
     // The service says what is wrong with it.
     return [file, 0];
   }

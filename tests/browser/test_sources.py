@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import Visiting
 from tests.browser.reading import answers, choose_sample, greys, settled
@@ -111,6 +111,42 @@ def test_an_uploaded_file_is_what_the_service_makes_of_it(tiny: Service, visit: 
     assert greys(page, "clean") == image_of("mnist", 6).ravel().tolist()
 
 
+@pytest.mark.parametrize("body", [png(image_of("mnist", 6)), b"no picture at all"], ids=["picture", "refused"])
+def test_a_file_still_on_its_way_does_not_replace_what_is_chosen_since(
+    tiny: Service, visit: Visiting, body: bytes
+) -> None:
+    page = visit(tiny, allowing=("422",)).open("#method=fgsm&sample=3")
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:  # a function of our own: Playwright sets attributes on it
+        held.append(route)
+
+    page.route("**/purify?*", hold)
+    show(page, "upload")
+    with page.expect_request("**/purify?*"):
+        page.set_input_files("#file", {"name": "six.png", "mimeType": "image/png", "buffer": body})
+    show(page, "samples")
+    choose_sample(page, 4)
+    expect(page.locator("[data-role=clean] .answer")).to_contain_text("mnist 4")
+    with page.expect_event("requestfinished", lambda request: "/purify?" in request.url):
+        held[0].continue_()
+    page.wait_for_timeout(300)
+    settled(page)
+    assert answers(page)["clean"] == "mnist 4"
+    assert "image=" not in page.url
+    assert page.locator("#picture-error").is_hidden()
+
+
+def test_a_picture_that_only_the_service_could_read_is_not_shown_as_if_inverted(tiny: Service, visit: Visiting) -> None:
+    page = visit(tiny).open("#method=fgsm&sample=3")
+    page.evaluate("() => { window.createImageBitmap = () => Promise.reject(new Error('no')); }")
+    show(page, "upload")
+    page.locator("#invert").check()
+    page.set_input_files("#file", {"name": "six.png", "mimeType": "image/png", "buffer": png(image_of("mnist", 6))})
+    expect(page.locator("#picture-error")).to_contain_text("so it is not inverted")
+    assert answers(page)["clean"] == "mnist 3"
+
+
 @pytest.mark.parametrize("kind", ["paste", "drop"])
 def test_a_picture_can_be_pasted_and_dropped_anywhere(tiny: Service, visit: Visiting, kind: str) -> None:
     page = visit(tiny).open("#method=fgsm")
@@ -119,13 +155,23 @@ def test_a_picture_can_be_pasted_and_dropped_anywhere(tiny: Service, visit: Visi
     assert page.locator("#panel-upload").is_visible()
 
 
-def test_dark_ink_on_light_paper_is_noticed(shipped: Service, visit: Visiting) -> None:
-    page = visit(shipped).open("#method=fgsm")
+def test_dark_ink_on_light_paper_is_noticed_and_can_be_inverted(shipped: Service, visit: Visiting) -> None:
+    page = visit(shipped, allowing=("willReadFrequently",)).open("#method=fgsm")
     ink = np.full((28, 28), 255, np.uint8)
     ink[5:23, 13:15] = 0
     show(page, "upload")
     page.set_input_files("#file", {"name": "ink.png", "mimeType": "image/png", "buffer": png(ink)})
     expect(page.locator("#upload-hint")).to_contain_text("try Invert")
+    page.locator("#invert").check()
+    # Both pictures may be read as a 1, so the answer's text does not tell when the second has come.
+    inverted = (255 - ink).ravel().tolist()
+    for _ in range(300):
+        if greys(page, "clean") == inverted:
+            break
+        page.wait_for_timeout(100)
+    assert greys(page, "clean") == inverted
+    settled(page)
+    expect(page.locator("[data-role=clean] .answer")).to_contain_text("1")
 
 
 def test_what_is_no_picture_is_refused_in_words_beside_the_upload(tiny: Service, visit: Visiting) -> None:
