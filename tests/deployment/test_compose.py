@@ -90,7 +90,7 @@ def test_the_dashboard_and_the_alerts_ask_only_for_what_is_there(settings: Setti
     there |= set(re.findall(r"^# TYPE ([a-z_0-9]+) counter", text, re.MULTILINE))
     asked = " ".join(target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"])
     rules = yaml.safe_load((ROOT / "docker" / "alerts.yml").read_text())
-    asked += " ".join(rule["expr"] for group in rules["groups"] for rule in group["rules"])
+    asked += " " + " ".join(rule["expr"] for group in rules["groups"] for rule in group["rules"])
     names = set(re.findall(r"\b((?:purifier|process)_[a-z_0-9]+)", asked))
     assert len(names) > 10
     assert names <= there
