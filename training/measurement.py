@@ -25,8 +25,8 @@ class AttackSpec:
     pixels); to an attack that looks for the nearest image that fools it is the radius within which finding one counts.
     What else the attack takes has its default. `label` says whose loss is walked: up the true label's, or down the
     least likely class's. `noise` is the latent noise that the attacker sees: zero, one fixed draw, or drawn anew at
-    each of `eot` looks that a gradient is the mean of. `gradient` 'identity' goes backward as if the purifier changed nothing
-    (BPDA, arXiv 1802.00420).
+    each of `eot` looks that a gradient is the mean of. `gradient` 'identity' goes backward as if the purifier changed
+    nothing (BPDA, arXiv 1802.00420).
     """
 
     attack: str
