@@ -10,7 +10,7 @@ from training.measurement import LENGTHS, AttackSpec
 
 SQUARE_QUERIES = 5_000
 # In L0 an attack's own limit: JSMA's share of the pixels, changed by pairs, and the one pixel.
-_RADIUS: dict[str, float] = {**DEFAULT_EPS, "jsma": 112, "one_pixel": 1}
+_PIXELS: dict[str, float] = {"jsma": 112, "one_pixel": 1}
 
 
 def specs() -> tuple[AttackSpec, ...]:
@@ -31,7 +31,7 @@ def _spec(method: Method, norm: Norm | None, given: dict[str, Any]) -> AttackSpe
     lengths = [int(plan.settings[name]) for name in LENGTHS if name in plan.settings]
     return AttackSpec(
         method,
-        float(_RADIUS[plan.norm] if plan.norm in DEFAULT_EPS else _RADIUS[method]),
+        _PIXELS[method] if plan.norm == "l0" else DEFAULT_EPS[plan.norm],
         steps=lengths[0] if lengths else 1,
         restarts=int(plan.settings.get("restarts", 1)),
         random_start=bool(plan.settings.get("random_start", False)),

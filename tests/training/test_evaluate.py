@@ -199,7 +199,7 @@ def test_a_failed_check_is_written_and_ends_the_evaluation(
 def test_images_outside_the_ball_stop_the_evaluation_and_fail_check_2(
     models: Path, examples: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(ATTACKS, "pgd", replace(ATTACKS["pgd"], function=_leave_the_ball))  # type: ignore[arg-type]
+    monkeypatch.setitem(ATTACKS, "pgd", replace(ATTACKS["pgd"], function=_leave_the_ball))
     with pytest.raises(BallError, match=r"allowed: \[0, 1\] and 0.15"):
         _evaluate(models, examples)
     assert not results.select(results.read(models / "results.csv"), attack="pgd")
@@ -207,7 +207,7 @@ def test_images_outside_the_ball_stop_the_evaluation_and_fail_check_2(
     assert (check.number, check.verdict) == (2, "failed")
 
 
-def _leave_the_ball(_model: object, images: torch.Tensor, _labels: object) -> Result:
+def _leave_the_ball(model: object, images: torch.Tensor, labels: object) -> Result:
     nothing = np.zeros(len(images), np.int64)
     return Result(torch.clamp(images + 0.2, 0, 1), nothing, nothing)
 
