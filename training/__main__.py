@@ -78,8 +78,10 @@ def _parser() -> argparse.ArgumentParser:
         ("pgd-n", "test images for PGD at its headline budget"),
         ("sweep-n", "test images for the other budgets and noises"),
         ("check-n", "test images for what only the checks need"),
+        ("slow-n", "test images for the attacks of the zoo that take seconds an image"),
     ):
         evaluate.add_argument(f"--{name}", type=_positive, help=text)
+    evaluate.add_argument("--workers", type=_positive, help="processes; default: one for each usable CPU")
     evaluate.add_argument("--again", action="store_true", help="measure also what is in results.csv already")
     report.add_argument("--readme", type=Path, default=Path("README.md"))
     report.add_argument(
@@ -171,6 +173,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         device=devices.resolve(options.device),
         sizes=_sizes(options),
         again=options.again,
+        processes=options.workers,
     )
 
 

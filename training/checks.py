@@ -56,7 +56,7 @@ def run(models: Path, manifest: Manifest, dataset: str, rows: Sequence[Row], pro
     Costly probes that stand there for the same graphs are taken as they are.
     """
     defenses = manifest.defenses(dataset)
-    own = select(rows, dataset=dataset)
+    own = select(rows, dataset=dataset, norm="linf")  # an eps means another thing in another norm
     served = artefact(manifest, dataset, defenses[0])
     kept = {check.number: Outcome(check.verdict, check.why, check.measured)
             for check in read(models / FILE_NAME) if (check.dataset, check.artefact) == (dataset, served)}  # fmt: skip

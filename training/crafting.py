@@ -17,19 +17,19 @@ import torch
 from torch import Tensor
 
 from service import manifest as manifests
-from service.attacks import WhiteBox, pgd
+from service.attacks import WhiteBox, perturbation_size
 from service.attacks.norms import into_ball
-from service.attacks.square import square
 from service.catalog import NO_DEFENSE
 from training.data import Examples
-from training.measurement import AttackSpec
+from training.measurement import SLOW, AttackSpec
 from training.white_boxes import Victim, white_box
 
 CHUNK = 200
+_SMALL_CHUNK = 20
 _BATCH = 50
 _CUDA_BATCH = 200
 # Names of folders that were there before these settings were; they are named only where they differ from this.
-_LATER_SETTINGS = {"noise": "zero", "eot": 1, "gradient": "exact"}
+_LATER_SETTINGS = {"noise": "zero", "eot": 1, "gradient": "exact", "norm": "linf"}
 _NOT_KEPT = frozenset({"none", "random_noise"})
 
 Array = np.ndarray[Any, Any]
@@ -37,15 +37,19 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Chunk:
-    """Test images (n, 1, 28, 28) from `start` on with their labels (n,): the work of one process."""
+    """Test images (n, 1, 28, 28) from `start` on with their labels (n,): the work of one process.
+
+    `whole`: how many images it has where the test set goes on.
+    """
 
     start: int
     images: Array
     labels: Array
+    whole: int = CHUNK
 
     def stored(self, folder: Path) -> Array | None:
         """What `folder` holds for these images: this chunk's file, or the beginning of the whole chunk's."""
-        for stop in (self.start + len(self.labels), self.start + CHUNK):
+        for stop in (self.start + len(self.labels), self.start + self.whole):
             path = folder / f"{self.start:05d}-{stop:05d}.npy"
             if path.exists():
                 return cast(Array, np.load(path)[: len(self.labels)])
@@ -60,11 +64,12 @@ class Chunk:
         temporary.replace(path)
 
 
-def chunks(test: Examples) -> Iterator[Chunk]:
-    """All of `test`, in order."""
-    for start in range(0, len(test), CHUNK):
-        part = slice(start, start + CHUNK)
-        yield Chunk(start, test.images[part].numpy(), test.labels[part].numpy())
+def chunks(test: Examples, attack: str = "none") -> Iterator[Chunk]:
+    """All of `test`, in order, in pieces of a size that suits the attack."""
+    whole = _SMALL_CHUNK if attack in SLOW else CHUNK
+    for start in range(0, len(test), whole):
+        part = slice(start, start + whole)
+        yield Chunk(start, test.images[part].numpy(), test.labels[part].numpy(), whole)
 
 
 def is_missing(victim: Victim, spec: AttackSpec, chunk: Chunk, cache: Path) -> bool:
@@ -89,7 +94,10 @@ def craft(victim: Victim, spec: AttackSpec, chunk: Chunk, cache: Path) -> int:
 
 
 def adversarial(victim: Victim, spec: AttackSpec, chunk: Chunk, cache: Path) -> Array:
-    """The adversarial images (n, 1, 28, 28) float32 of a chunk that was crafted, in [0, 1] and within eps in L-inf."""
+    """The adversarial images (n, 1, 28, 28) float32 of a chunk that was crafted, in [0, 1] and within eps.
+
+    Where the nearest image that fools is farther than eps, the attack has failed and the image is the untouched one.
+    """
     if spec.attack == "none":
         return chunk.images
     if spec.attack == "random_noise":
@@ -99,8 +107,11 @@ def adversarial(victim: Victim, spec: AttackSpec, chunk: Chunk, cache: Path) -> 
     stored = chunk.stored(attack_folder(victim, _kept(spec), cache))
     if stored is None:
         raise FileNotFoundError(f"images {chunk.start} to {chunk.start + len(chunk.labels)} were not crafted: {spec}")
-    if spec.attack == "fgsm":
+    if spec.is_one_direction:
         return _stepped(chunk.images, stored, spec.eps)
+    if spec.finds_the_nearest:
+        near = perturbation_size(chunk.images, stored, spec.norm) <= spec.eps
+        return np.where(near[:, None, None, None], stored, chunk.images)
     return stored
 
 
@@ -117,8 +128,10 @@ def attack_folder(victim: Victim, spec: AttackSpec, cache: Path) -> Path:
 
 
 def _kept(spec: AttackSpec) -> AttackSpec:
-    """What is kept on disk for an attack: of FGSM the direction, which is a step of 1 for every eps."""
-    return replace(spec, attack="fgsm_direction", eps=1.0) if spec.attack == "fgsm" else spec
+    """What is kept on disk for an attack: of FGSM the direction, which is a step of 1; of no eps what has none."""
+    if spec.is_one_direction:
+        return replace(spec, attack="fgsm_direction", eps=1.0)
+    return replace(spec, eps=0.0) if spec.finds_the_nearest else spec
 
 
 def _attack(model: WhiteBox, spec: AttackSpec, images: Tensor, labels: Tensor, rng: np.random.Generator) -> Tensor:
@@ -128,20 +141,10 @@ def _attack(model: WhiteBox, spec: AttackSpec, images: Tensor, labels: Tensor, r
     if spec.attack == "fgsm_direction":
         _, gradient = model.loss_gradient(images, labels)
         return cast(Tensor, (-gradient if targeted else gradient).sign().to(torch.int8))
-    if spec.attack == "square":
-        result = square(model, images, labels, eps=spec.eps, max_queries=spec.steps, rng=rng)
-    else:
-        result = pgd(
-            model,
-            images,
-            labels,
-            eps=spec.eps,
-            steps=spec.steps,
-            restarts=spec.restarts,
-            random_start=spec.random_start,
-            targeted=targeted,
-            rng=rng,
-        )
+    plan = spec.plan()
+    options = {"norm": spec.norm, "targeted": targeted, "rng": rng}
+    taken = {name: value for name, value in options.items() if name in plan.attack.keywords}
+    result = plan.attack.function(model, images, labels, **taken, **plan.settings)
     return cast(Tensor, result.adv_images)
 
 

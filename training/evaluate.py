@@ -65,7 +65,7 @@ def evaluate(
         except BallError as error:
             checks.save(models, [checks.broken_ball(manifest, dataset, str(error))])
             raise
-        probes = Probes(bench, manifest, train, sizes.check_n, costly=protocol != "quick", again=again)
+        probes = Probes(bench, manifest, train, sizes.check_n, costly=protocol in {"paper", "adaptive"}, again=again)
         found = checks.run(models, manifest, dataset, current_rows(models, manifest), probes)
     for check in found:
         print(f"check {check.number:2} {check.name}: {check.verdict}. {check.why}")
@@ -119,6 +119,6 @@ def _line(row: Row) -> str:
     noise += f" (seed {row.seed})" if row.noise in {"fixed", "drawn"} else ""
     knowledge = f" ({row.knowledge})" if row.knowledge else ""
     return (
-        f"{row.dataset:14} {row.attack} eps {row.eps:g}{knowledge}, defense {row.defense}{noise}: "
+        f"{row.dataset:14} {row.attack} eps {row.eps:g} {row.norm}{knowledge}, defense {row.defense}{noise}: "
         f"{row.robust_accuracy:.4f} [{row.ci_low:.4f}, {row.ci_high:.4f}], clean {row.clean_accuracy:.4f}, n {row.n}"
     )

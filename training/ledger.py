@@ -37,7 +37,7 @@ class Ledger:
             classifier="vgg16",
             defense=view.defense,
             attack=attack_name(spec, view),
-            norm="linf",
+            norm=spec.norm,
             eps=spec.eps,
             knowledge=knowledge(spec, view),
             noise=view.noise,

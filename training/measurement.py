@@ -5,22 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from service.attacks import default_step_size
+from service.attacks import ATTACKS, Norm, Plan
 from service.catalog import NO_DEFENSE
 
 Noise = Literal["", "zero", "fixed", "drawn"]
-ITERATIVE = frozenset({"pgd"})
-QUERYING = frozenset({"square", "random_noise"})
+QUERYING = frozenset({name for name, attack in ATTACKS.items() if attack.access != "gradients"} | {"random_noise"})
+_NEAREST = frozenset(name for name, attack in ATTACKS.items() if attack.aim == "distance")
+# They take seconds an image: few images, in small chunks, so that many processes share them and little is lost.
+SLOW = frozenset({"lbfgs", "cw", "jsma", "one_pixel", "geoda", "hopskipjump"})
+# What an attack calls its length, of which it has one at most.
+LENGTHS = ("steps", "max_queries", "generations")
 
 
 @dataclass(frozen=True)
 class AttackSpec:
     """One attack. `defense` is the purifier that the attacker looks through or queries, 'none' for none.
 
-    `steps` are Square's queries. `label` says whose loss is walked: up the true label's, or down the least likely
-    class's. `noise` is the latent noise that the attacker sees: zero, one fixed draw, or drawn anew at each of `eot`
-    looks that a gradient is the mean of. `gradient` 'identity' goes backward as if the purifier changed nothing
-    (BPDA, arXiv 1802.00420).
+    `steps` is the length of a walk, the queries of one who asks, or generations. `eps` is in units of `norm` (in L0
+    pixels); to an attack that looks for the nearest image that fools it is the radius within which finding one counts.
+    What else the attack takes has its default. `label` says whose loss is walked: up the true label's, or down the
+    least likely class's. `noise` is the latent noise that the attacker sees: zero, one fixed draw, or drawn anew at
+    each of `eot` looks that a gradient is the mean of. `gradient` 'identity' goes backward as if the purifier changed
+    nothing (BPDA, arXiv 1802.00420).
     """
 
     attack: str
@@ -34,13 +40,35 @@ class AttackSpec:
     noise: Noise = "zero"
     eot: int = 1
     gradient: Literal["exact", "identity"] = "exact"
+    norm: Norm = "linf"
 
     @property
     def step_size(self) -> float:
-        """In units of pixels in [0, 1]; 0 where the attack has none."""
-        if self.attack in ITERATIVE:
-            return default_step_size(self.eps, self.steps)
-        return self.eps if self.attack == "fgsm" else 0.0
+        """In units of `norm`; 0 where the attack has none."""
+        if self.attack == "fgsm":
+            return self.eps
+        return float(self.plan().settings.get("step_size", 0.0)) if self.attack in ATTACKS else 0.0
+
+    @property
+    def is_one_direction(self) -> bool:
+        """Whether one direction gives the image of every eps."""
+        return self.attack == "fgsm" and self.norm == "linf"
+
+    @property
+    def finds_the_nearest(self) -> bool:
+        """Whether it knows no eps, so that the images it finds serve every eps."""
+        return self.attack in _NEAREST
+
+    def plan(self) -> Plan:
+        """The attack with its hyper-parameters.
+
+        Raises:
+            ValueError: one is beyond the attack's limits.
+        """
+        attack = ATTACKS[self.attack]  # type: ignore[index]
+        own = {"eps": self.eps, "restarts": self.restarts, "random_start": self.random_start, "pixels": self.eps}
+        own |= dict.fromkeys(LENGTHS, self.steps)
+        return attack.plan(self.norm, {name: value for name, value in own.items() if name in attack.keywords})
 
 
 CLEAN = AttackSpec("none", 0.0, steps=0)
@@ -75,6 +103,8 @@ def knowledge(spec: AttackSpec, view: View) -> str:
     """What the attacker knows of the one who answers; empty where nobody attacks."""
     if spec.attack == "none":
         return ""
+    if spec.defense == NO_DEFENSE != view.defense:
+        return "oblivious"
     if spec.attack in QUERYING:
         return "black_box"
     if spec.defense == NO_DEFENSE:

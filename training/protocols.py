@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from service.catalog import NO_DEFENSE
-from training.measurement import CLEAN, UNDEFENDED, AttackSpec, Measurement, Noise, View
+from training import zoo
+from training.measurement import CLEAN, SLOW, UNDEFENDED, AttackSpec, Measurement, Noise, View
 
 FGSM_EPS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 1.0, 1.5)
 PGD_EPS = (0.05, 0.1, 0.15, 0.2, 0.3)
@@ -18,10 +19,10 @@ HEADLINE_PGD_EPS = 0.15
 PGD_STEPS = 40
 DOUBLE_STEPS = 2 * PGD_STEPS
 EOT_DRAWS = 20
-SQUARE_QUERIES = 5_000
+SQUARE_QUERIES = zoo.SQUARE_QUERIES
 NOISE_SEEDS = (0, 1, 2)
 PAPER_DEFENSE = "autoencoder_paper"
-PROTOCOLS = ("paper", "adaptive", "quick")
+PROTOCOLS = ("paper", "adaptive", "quick", "zoo")
 
 _FGSM = AttackSpec("fgsm", HEADLINE_FGSM_EPS)
 _LEAKING = replace(_FGSM, label="least_likely")
@@ -30,24 +31,28 @@ _PGD = AttackSpec("pgd", HEADLINE_PGD_EPS, steps=PGD_STEPS, random_start=True)
 
 @dataclass(frozen=True)
 class Sizes:
-    """Test images for the paper's Table 2 (FGSM and clean; PGD), for all else, and for what only the checks need."""
+    """Test images for the paper's Table 2 (FGSM and clean; PGD), for all else, for what only the checks need, and for
+    the attacks of the zoo that take seconds an image.
+    """
 
     n: int
     pgd_n: int
     sweep_n: int
     check_n: int
+    slow_n: int = 100
 
 
 DEFAULT_SIZES = {
     "paper": Sizes(10_000, 10_000, 10_000, 400),
     "adaptive": Sizes(10_000, 1_000, 1_000, 400),
     "quick": Sizes(200, 50, 50, 50),
+    "zoo": Sizes(500, 500, 500, 200),
 }
 
 
 def measurements(protocol: str, defenses: tuple[str, ...], sizes: Sizes) -> list[Measurement]:
     """The measurements of a protocol for the purifiers `defenses`, the shipped one first."""
-    plans = {"paper": _paper, "adaptive": _adaptive, "quick": _quick}
+    plans = {"paper": _paper, "adaptive": _adaptive, "quick": _quick, "zoo": _zoo}
     return list(plans[protocol](defenses, sizes))
 
 
@@ -105,6 +110,16 @@ def _quick(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
     yield Measurement(_LEAKING, sizes.n, everyone)
     yield Measurement(_PGD, sizes.pgd_n, everyone)
     yield Measurement(replace(_PGD, defense=defenses[0]), sizes.pgd_n, (zero_noise(defenses[0]),))
+
+
+def _zoo(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
+    """Every attack that the service knows, on the classifier and through the purifier."""
+    served = zero_noise(defenses[0])
+    yield Measurement(CLEAN, sizes.n, (UNDEFENDED, served))
+    for spec in zoo.specs():
+        n = sizes.slow_n if spec.attack in SLOW | {"square"} else sizes.n
+        yield Measurement(spec, n, (UNDEFENDED, served))
+        yield Measurement(replace(spec, defense=defenses[0]), n, (served,))
 
 
 def _strength(attack: AttackSpec, view: View, sizes: Sizes) -> Iterator[Measurement]:

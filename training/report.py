@@ -12,7 +12,7 @@ from pathlib import Path
 
 from service.catalog import NO_DEFENSE, Catalog
 from service.manifest import Manifest
-from training import checks, confusions, curves, drawing, pictures, results, tables
+from training import checks, confusions, curves, drawing, matrix, pictures, results, tables
 from training.checks import Check
 from training.errors import EvaluationError
 from training.outcome import FAILED, NOT_RUN, PASSED
@@ -39,11 +39,12 @@ def write_report(models: Path, readme: Path, ablations: Sequence[Path] = ()) -> 
     manifest = catalog.manifest
     collect(models, manifest, ablations)
     rows = current_rows(models, manifest)
+    in_linf = results.select(rows, norm="linf")
     figures = models / "figures"
     figures.mkdir(exist_ok=True)
     confused = _draw(catalog, rows, figures)
     (models / "REPORT.md").write_text(report(models, manifest, rows, confused))
-    write_summary(readme, tables.summary(rows, manifest.datasets))
+    write_summary(readme, tables.summary(in_linf, manifest.datasets))
     print(f"wrote {models / 'REPORT.md'}, {figures} and the table in {readme}")
 
 
@@ -60,6 +61,8 @@ def collect(models: Path, manifest: Manifest, folders: Sequence[Path]) -> None:
 def report(models: Path, manifest: Manifest, rows: Sequence[Row], confused: Sequence[str]) -> str:
     """The text of models/REPORT.md; `confused` names the data sets that have a confusion figure."""
     datasets = manifest.datasets
+    zoo, rows = rows, results.select(rows, norm="linf")  # an eps means another thing in another norm
+    found = [dataset for dataset in datasets if matrix.is_measured(zoo, dataset)]
     ablations = [row for row in results.read(models / ABLATIONS) if _is_ablation(manifest, row)]
     current = [
         check for check in checks.read(models / checks.FILE_NAME)
@@ -75,6 +78,7 @@ def report(models: Path, manifest: Manifest, rows: Sequence[Row], confused: Sequ
         "table 3": tables.others(rows),
         "notes": "\n\n".join(tables.NOTES),
         "table informed": tables.informed(rows, datasets, masked),
+        "table zoo": _zoo(zoo, found),
         "table ablation": tables.ablation(rows, datasets),
         "table mixes": tables.mixes(rows, ablations, datasets),
         "table seeds": tables.seeds(rows, ablations, datasets),
@@ -101,6 +105,10 @@ def write_summary(readme: Path, summary: str) -> None:
 
 def _draw(catalog: Catalog, rows: Sequence[Row], folder: Path) -> list[str]:
     """All figures; returns the data sets that have counts for a confusion figure."""
+    found = [dataset for dataset in catalog.datasets if matrix.is_measured(rows, dataset)]
+    if found:
+        drawing.save(partial(matrix.drawn, rows, found), folder, "zoo")
+    rows = results.select(rows, norm="linf")
     drawing.save(partial(curves.accuracy_against_eps, rows, catalog.datasets), folder, "accuracy")
     for attack in pictures.BUDGETS:
         drawing.save(partial(pictures.attacked_over_eps, catalog, attack), folder, f"attacked-{attack}")
@@ -114,6 +122,12 @@ def _draw(catalog: Catalog, rows: Sequence[Row], folder: Path) -> list[str]:
             drawing.save(draw, folder, f"confusion-{dataset}")
             confused.append(dataset)
     return confused
+
+
+def _zoo(rows: Sequence[Row], datasets: Sequence[str]) -> str:
+    if not datasets:
+        return "Not measured yet."
+    return matrix.written(rows, datasets) + "\n![Every attack on one purifier](figures/zoo.png)"
 
 
 def _images(kind: str, datasets: Sequence[str]) -> str:

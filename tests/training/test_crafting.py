@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from torch import nn
 
-from service.attacks import fgsm
+from service.attacks import fgsm, perturbation_size
 from training.bench import TestBench
 from training.crafting import adversarial, attack_folder, chunks, craft, is_missing
 from training.data import Examples
@@ -75,6 +76,26 @@ def test_random_noise_stands_in_every_corner_of_the_ball_and_is_the_same_again(
     np.testing.assert_array_equal(found, _crafted(victim, spec, examples, cache))
     moved = found - examples.images.numpy()
     np.testing.assert_allclose(sorted(set(np.unique(moved.round(6)))), [-0.1, 0.0, 0.1], atol=1e-6)
+
+
+def test_what_the_nearest_attack_found_counts_within_the_radius_alone(models: Path, examples: Examples) -> None:
+    few, cache = examples.first(20), models.parent / "cache"
+    victim, spec = Victim(models, "mnist", "cpu"), AttackSpec("ddn", 28.0, steps=20, norm="l2")
+    images = few.images.numpy()
+    found = _crafted(victim, spec, few, cache)
+    sizes = perturbation_size(images, found, "l2")
+    middle = float(np.median(sizes[sizes > 0]))
+    within = replace(spec, eps=middle)
+    assert not any(is_missing(victim, within, chunk, cache) for chunk in chunks(few))
+    near = _crafted(victim, within, few, cache)
+    np.testing.assert_array_equal(near[sizes > middle], images[sizes > middle])
+    np.testing.assert_array_equal(near[sizes <= middle], found[sizes <= middle])
+    assert (sizes > middle).any()
+
+
+def test_slow_attacks_are_shared_in_small_chunks(examples: Examples) -> None:
+    assert [len(chunk.labels) for chunk in chunks(examples, "cw")] == [20, 20, 20]
+    assert [len(chunk.labels) for chunk in chunks(examples, "pgd")] == [60]
 
 
 def test_images_that_were_kept_before_the_newer_settings_came_are_found_again(models: Path) -> None:

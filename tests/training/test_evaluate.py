@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from service.attacks import Result, fgsm
+from service.attacks import ATTACKS, Result, fgsm
 from service.errors import ManifestError
-from training import bench, checks, confusions, crafting, evaluate, results
+from training import bench, checks, confusions, evaluate, results
 from training.data import Examples
 from training.errors import BallError, GateError
 from training.outcome import Outcome
@@ -19,14 +19,16 @@ from training.pipeline import TorchWhiteBox
 from training.probes import Probes
 from training.protocols import Sizes
 from training.results import Row
+from training.zoo import specs
 
-SIZES = Sizes(n=60, pgd_n=20, sweep_n=30, check_n=10)
+SIZES = Sizes(n=60, pgd_n=20, sweep_n=30, check_n=10, slow_n=2)
 
 
 @pytest.fixture(autouse=True)
 def probed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Probes have tests of their own; here they all pass."""
     monkeypatch.setattr("training.protocols.SQUARE_QUERIES", 50)
+    monkeypatch.setattr("training.zoo.SQUARE_QUERIES", 50)
     for name in ("eval_mode", "ball", "cross_library", "canaries", "parity"):
         monkeypatch.setattr(Probes, name, lambda *_: Outcome("passed", "not asked."))
 
@@ -103,6 +105,19 @@ def test_the_adaptive_protocol_names_what_each_attacker_knows(models: Path, exam
     served = [row for row in headline if row.noise == "zero"]
     assert worst.robust_accuracy == min(row.robust_accuracy for row in served)
     assert worst.restarts > 5
+
+
+def test_the_zoo_has_a_row_of_each_attack_undefended_oblivious_and_through_the_purifier(
+    models: Path, examples: Examples
+) -> None:
+    rows = _evaluate(models, examples, "zoo")
+    for spec in specs():
+        own = results.select(rows, attack=spec.attack, norm=spec.norm, eps=spec.eps)
+        through = "adaptive" if ATTACKS[spec.attack].access == "gradients" else "black_box"  # type: ignore[index]
+        alone = "oblivious" if through == "adaptive" else "black_box"
+        found = {(row.defense, row.knowledge) for row in own}
+        assert found == {("none", alone), ("autoencoder", "oblivious"), ("autoencoder", through)}
+    assert {row.n for row in results.select(rows, attack="cw")} == {2}
 
 
 def test_a_second_run_takes_every_row_as_it_is(
@@ -184,7 +199,7 @@ def test_a_failed_check_is_written_and_ends_the_evaluation(
 def test_images_outside_the_ball_stop_the_evaluation_and_fail_check_2(
     models: Path, examples: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crafting, "pgd", _leave_the_ball)
+    monkeypatch.setitem(ATTACKS, "pgd", replace(ATTACKS["pgd"], function=_leave_the_ball))
     with pytest.raises(BallError, match=r"allowed: \[0, 1\] and 0.15"):
         _evaluate(models, examples)
     assert not results.select(results.read(models / "results.csv"), attack="pgd")
@@ -192,7 +207,7 @@ def test_images_outside_the_ball_stop_the_evaluation_and_fail_check_2(
     assert (check.number, check.verdict) == (2, "failed")
 
 
-def _leave_the_ball(_model: object, images: torch.Tensor, _labels: object, **_: object) -> Result:
+def _leave_the_ball(model: object, images: torch.Tensor, labels: object) -> Result:
     nothing = np.zeros(len(images), np.int64)
     return Result(torch.clamp(images + 0.2, 0, 1), nothing, nothing)
 
@@ -203,6 +218,18 @@ def test_a_pixel_moved_too_far_is_found(change: float) -> None:
     bench.check_ball(images, images + np.float32(0.2), 0.2)
     with pytest.raises(BallError, match=r"allowed: \[0, 1\] and 0.2"):
         bench.check_ball(images, images + np.float32(change), 0.2)
+
+
+def test_each_norm_has_its_own_ball() -> None:
+    images = np.zeros((1, 1, 28, 28), np.float32)
+    moved = images.copy()
+    moved[0, 0, :2, :2] = 0.5
+    bench.check_ball(images, moved, 1.0, "l2")
+    bench.check_ball(images, moved, 4, "l0")
+    with pytest.raises(BallError, match=r"1\.000000 away in l2"):
+        bench.check_ball(images, moved, 0.99, "l2")
+    with pytest.raises(BallError, match=r"4\.000000 away in l0"):
+        bench.check_ball(images, moved, 3, "l0")
 
 
 def test_a_pixel_outside_the_range_is_found() -> None:
