@@ -19,7 +19,7 @@ from training.tables import NOT_MEASURED, share, table
 
 _COLUMNS = ("undefended", "defended, oblivious", "defended, adaptive or black box")
 _NORMS = {"linf": "L∞", "l2": "L2", "l0": "L0"}
-_DARK = 0.55
+_DARK = 0.65
 
 
 def is_measured(rows: Sequence[Row], dataset: str) -> bool:
