@@ -57,7 +57,6 @@ export class Sweep {
       ? "More steps, and more attacks, would leave less; the recorded rows below took more."
       : "One step is a weak attack: who knows the purifier does better with PGD.";
     this.#busy(true);
-    byId("sweep-status").textContent = `Attacking ${samples.length} test images at ${strengths.length} strengths …`;
     const began = performance.now();
     try {
       for (const sample of samples) {

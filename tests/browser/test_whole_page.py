@@ -57,7 +57,7 @@ def test_nothing_is_wider_than_the_window(tiny: Service, visit: Visiting) -> Non
     page = visit(tiny).open("#dataset=fashion-mnist&method=fgsm")
     for width in (320, 390, 768, 1024, 1440, 2200):
         page.set_viewport_size({"width": width, "height": 800})
-        page.wait_for_timeout(100)
+        page.wait_for_function("width => document.documentElement.scrollWidth <= width", arg=width, timeout=5_000)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         for canvas in page.locator(".picture canvas").all():
             box = canvas.bounding_box()

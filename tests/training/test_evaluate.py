@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from service.attacks import ATTACKS, Result, fgsm
+from service.attacks import ATTACKS, Result, fgsm, pgd
 from service.errors import ManifestError
 from training import bench, checks, confusions, evaluate, results
 from training.data import Examples
@@ -207,7 +208,8 @@ def test_images_outside_the_ball_stop_the_evaluation_and_fail_check_2(
     assert (check.number, check.verdict) == (2, "failed")
 
 
-def _leave_the_ball(model: object, images: torch.Tensor, labels: object) -> Result:
+@functools.wraps(pgd)
+def _leave_the_ball(model: object, images: torch.Tensor, labels: object, **_: object) -> Result:
     nothing = np.zeros(len(images), np.int64)
     return Result(torch.clamp(images + 0.2, 0, 1), nothing, nothing)
 

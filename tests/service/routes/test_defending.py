@@ -104,7 +104,7 @@ def test_a_request_that_waits_too_long_is_told_so(settings: Settings, monkeypatc
     app = create_app(settings.model_copy(update={"request_timeout_s": 0.05}))
     with TestClient(app) as client:
         wait_until_ready(client)
-        assert_problem(client.post("/classify", content=digit(), headers=PNG), 503, "not answered within 0.05 s")
+        assert_problem(client.post("/classify", content=digit(), headers=PNG), 504, "not answered within 0.05 s")
         gate.open.set()
 
 

@@ -14,7 +14,8 @@ def test_a_probe_may_add_anything_to_the_query(client: TestClient, path: str, qu
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/models", "/samples", "/samples/mnist/3"])
 def test_head_answers_as_get_does(client: TestClient, path: str) -> None:
-    head, get = client.head(path), client.get(path)
+    same = {"X-Request-ID": "probe"}
+    head, get = client.head(path, headers=same), client.get(path, headers=same)
     assert head.status_code == 200
     assert head.headers == get.headers
 
