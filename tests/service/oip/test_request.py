@@ -80,7 +80,9 @@ def test_any_one_change_of_a_good_request_ends_in_arrays_or_in_our_error(data: s
     position = data.draw(st.integers(0, len(body) - 1))
     hit = body[:position] + bytes([data.draw(st.integers(0, 255))]) + body[position + 1 :]
     with suppress(TensorError):
-        read(hit, headers[HEADER], SPEC)
+        for array in read(hit, headers[HEADER], SPEC):
+            assert array.dtype == np.float32
+            assert ((array >= 0) & (array <= 1)).all()
 
 
 @unhurried
