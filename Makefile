@@ -8,10 +8,15 @@ PYTHON ?= python3
 HOST   ?= 127.0.0.1
 PORT   ?= 8000
 DEVICE ?= auto
+PRECISION ?= auto
 ARGS   ?=
 
 ifeq ($(filter $(DEVICE),auto cpu cuda),)
   $(error DEVICE is '$(DEVICE)'; allowed are auto, cpu and cuda)
+endif
+
+ifeq ($(filter $(PRECISION),auto fp32 int8),)
+  $(error PRECISION is '$(PRECISION)'; allowed are auto, fp32 and int8)
 endif
 
 SERVE_ENV := $(if $(filter cuda,$(DEVICE)),.venv-cuda,.venv)
@@ -26,8 +31,8 @@ DEV_PY    := $(DEV_ENV)/bin/python
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
-serve: $(SERVE_ENV)/.installed ## serve the shipped models; HOST=127.0.0.1 PORT=8000 DEVICE=auto|cpu|cuda
-	@exec $(SERVE_PY) -m service --host $(HOST) --port $(PORT) --device $(DEVICE) $(ARGS)
+serve: $(SERVE_ENV)/.installed ## serve the shipped models; HOST=127.0.0.1 PORT=8000 DEVICE=auto|cpu|cuda PRECISION=auto|fp32|int8
+	@exec $(SERVE_PY) -m service --host $(HOST) --port $(PORT) --device $(DEVICE) --precision $(PRECISION) $(ARGS)
 
 test: $(DEV_ENV)/.installed ## run all tests; ARGS="-k attack -x"
 	@$(DEV_PY) -m pytest $(ARGS)
@@ -42,7 +47,7 @@ format: $(DEV_ENV)/.installed ## let ruff mend what it can
 	@$(DEV_PY) -m ruff format .
 
 bench: $(SERVE_ENV)/.installed ## time the service; a table, its last line is JSON; DEVICE=auto|cpu|cuda
-	@PURIFIER_DEVICE=$(DEVICE) $(SERVE_PY) -m service.benchmark $(ARGS)
+	@PURIFIER_DEVICE=$(DEVICE) PURIFIER_PRECISION=$(PRECISION) $(SERVE_PY) -m service.benchmark $(ARGS)
 
 clean: ## remove the environments and caches
 	rm -rf .venv .venv-cuda .venv-dev .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

@@ -117,7 +117,7 @@ async def _load(state: ServiceState, on_failure: OnFailure | None) -> None:
 
 
 def _tested_catalog(settings: Settings) -> Catalog:
-    catalog = Catalog.load(settings.models_dir, settings.device, settings.threads)
+    catalog = Catalog.load(settings.models_dir, settings.device, settings.threads, settings.precision)
     selftest.check(catalog)
     return catalog
 

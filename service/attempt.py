@@ -145,7 +145,8 @@ def attempt(
             has no targeted form.
         ServiceError: the leash was cut.
     """
-    defense = Defense.of(catalog, goal.dataset, goal.defense)
+    # What is attacked is what is judged: an int8 classifier draws its border elsewhere, and has no gradient.
+    defense = Defense.of(catalog, goal.dataset, goal.defense, "fp32")
     victim = Leashed(goal.victim(catalog, route), leash or Leash())
     with stopwatch.stage("classify"):
         label = _label(defense, image, goal)

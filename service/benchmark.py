@@ -122,7 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
     repeats = given.pop("repeats")
     try:
         settings = Settings(**given)
-        catalog = Catalog.load(settings.models_dir, settings.device, settings.threads)
+        catalog = Catalog.load(settings.models_dir, settings.device, settings.threads, settings.precision)
         rows = [row for dataset in catalog.datasets for row in _rows(catalog, dataset, repeats)]
     except ValidationError as error:
         return _refuse(why_refused(error))
@@ -166,6 +166,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         "stage",
         "defense",
         "batch",
+        "precision",
         "p50_ms",
         "p95_ms",
         "p99_ms",

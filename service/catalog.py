@@ -16,6 +16,7 @@ from service import manifest as manifests
 from service.attacks import BlackBox, WhiteBox
 from service.errors import ManifestError, ParameterError, shortened
 from service.inference import DeviceChoice, Runtime, Session
+from service.precision import Precision, PrecisionChoice, choose
 from service.samples import SampleSet, read_samples
 from service.sessions import Sessions
 from service.victims import GradientModel, PipelineAnswers, seen_through
@@ -73,15 +74,28 @@ class Catalog:
         DeviceError: the device cannot be had.
     """
 
-    def __init__(self, folder: Path, manifest: manifests.Manifest, runtime: Runtime) -> None:
+    def __init__(
+        self, folder: Path, manifest: manifests.Manifest, runtime: Runtime, precision: PrecisionChoice = "fp32"
+    ) -> None:
         self.folder = folder
         self.manifest = manifest
         self.runtime = runtime
+        self.precision_asked = precision
+        shipped = {graph.dataset for graph in manifest.graphs if graph.precision == "int8"}
+        self.precision = choose(precision, on_cuda=runtime.uses_cuda, shipped=shipped >= set(manifest.datasets))
         self._sessions = Sessions(folder, runtime)
 
     @classmethod
-    def load(cls, folder: Path, device: DeviceChoice = "auto", threads: int | None = None) -> Catalog:
+    def load(
+        cls,
+        folder: Path,
+        device: DeviceChoice = "auto",
+        threads: int | None = None,
+        precision: PrecisionChoice = "fp32",
+    ) -> Catalog:
         """Verify every file against the manifest, load and run the default ones.
+
+        `precision` is that of the classifiers which answer; purifiers and what is attacked are always fp32.
 
         Raises:
             ManifestError: a file is not what the manifest says, or a data set lacks what requests need.
@@ -89,7 +103,7 @@ class Catalog:
         """
         manifest = manifests.read(folder)
         manifests.verify(folder, manifest)
-        catalog = cls(folder, manifest, Runtime(device, threads))
+        catalog = cls(folder, manifest, Runtime(device, threads), precision)
         catalog.check()
         catalog.warm()
         return catalog
@@ -103,6 +117,7 @@ class Catalog:
         for dataset in self.datasets:
             for kind, defense in _REQUIRED:
                 self.manifest.graph(dataset, kind, defense)
+            self.manifest.graph(dataset, "classifier", precision=self.precision)
             self.samples(dataset)
 
     @property
@@ -122,13 +137,13 @@ class Catalog:
         """The execution provider that a graph runs on; None while it is not loaded."""
         return self._sessions.provider(graph)
 
-    def classifier(self, dataset: str) -> Classifier:
-        """The classifier of a data set.
+    def classifier(self, dataset: str, precision: Precision | None = None) -> Classifier:
+        """The classifier of a data set, in the precision that is served unless another is named.
 
         Raises:
             ParameterError: the data set is unknown.
         """
-        graph = self.manifest.graph(self._known(dataset), "classifier")
+        graph = self.manifest.graph(self._known(dataset), "classifier", precision=precision or self.precision)
         return Classifier(graph, self._sessions.of(graph))
 
     def purifier(self, dataset: str, defense: str) -> Purifier | None:
@@ -166,7 +181,7 @@ class Catalog:
         purifier = self.purifier(dataset, defense)
         gradient = self._sessions.of(self._gradient(dataset, defense))
         if purifier is None:
-            return GradientModel(self.classifier(dataset).session, gradient)
+            return GradientModel(self.classifier(dataset, "fp32").session, gradient)
         _, pipeline = self.pipeline(dataset, defense)
         return seen_through(
             lambda draw: GradientModel(pipeline, gradient, draw), noise(purifier.graph, 1, seed), seed, draws
@@ -180,7 +195,7 @@ class Catalog:
         """
         purifier = self.purifier(dataset, defense)
         if purifier is None:
-            return self.classifier(dataset)
+            return self.classifier(dataset, "fp32")
         _, pipeline = self.pipeline(dataset, defense)
         return seen_through(lambda draw: PipelineAnswers(pipeline, draw), noise(purifier.graph, 1, seed), seed, draws)
 
@@ -202,7 +217,7 @@ class Catalog:
         The graphs of further defenses load on first use.
         """
         for graph in self.manifest.graphs:
-            if graph.defense in (NO_DEFENSE, DEFAULT_DEFENSE):
+            if graph.defense in (NO_DEFENSE, DEFAULT_DEFENSE) and graph.precision in ("fp32", self.precision):
                 self._sessions.of(graph)
 
     @cached_property

@@ -64,7 +64,7 @@ class Runtime:
         self.asked: DeviceChoice = device
         self.threads = threads or usable_cpus()
         self.version: str = ort.__version__
-        self._use_cuda = _decide(device)
+        self.uses_cuda = _decide(device)
 
     def open(self, path: Path) -> Session:
         """Load one graph.
@@ -72,7 +72,7 @@ class Runtime:
         Raises:
             DeviceError: the device is ``cuda`` but the session fell back to another provider.
         """
-        providers = [(_CUDA, _CUDA_OPTIONS), _CPU] if self._use_cuda else [_CPU]
+        providers = [(_CUDA, _CUDA_OPTIONS), _CPU] if self.uses_cuda else [_CPU]
         session = Session(ort.InferenceSession(path, self._options(), providers=providers))
         if self.asked == "cuda" and session.provider != _CUDA:
             raise DeviceError(f"device 'cuda' was asked for, but {path.name} got {session.provider}; {_DRIVER_HINT}")

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service.errors import ManifestError
+from service.precision import Precision
 
 FILE_NAME = "manifest.json"
 Kind = Literal["classifier", "purifier", "pipeline", "classifier_gradient", "pipeline_gradient"]
@@ -62,8 +63,8 @@ class Graph(_Entry):
     weights: tuple[HashedFile, ...]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    precision: Literal["fp32"] = "fp32"
-    stored_precision: Literal["fp16"] = "fp16"
+    precision: Precision = "fp32"
+    stored_precision: Literal["fp16", "int8"] = "fp16"
     opset: int
     parameters: int = Field(description="number of trained weights, shared ones counted once")
     training: dict[str, Any]
@@ -105,16 +106,18 @@ class Manifest(_Entry):
         names = [graph.defense for graph in self.graphs if graph.kind == "purifier" and graph.dataset == dataset]
         return tuple(sorted(names, key=lambda name: (name != "autoencoder", name)))
 
-    def graph(self, dataset: str, kind: Kind, defense: str = "none") -> Graph:
-        """The one graph of that data set, kind and defense.
+    def graph(self, dataset: str, kind: Kind, defense: str = "none", precision: Precision = "fp32") -> Graph:
+        """The one graph of that data set, kind, defense and precision.
 
         Raises:
             ManifestError: there is none.
         """
         for graph in self.graphs:
-            if (graph.dataset, graph.kind, graph.defense) == (dataset, kind, defense):
+            if (graph.dataset, graph.kind, graph.defense, graph.precision) == (dataset, kind, defense, precision):
                 return graph
-        raise ManifestError(f"the manifest has no {kind} for dataset {dataset!r} with defense {defense!r}")
+        raise ManifestError(
+            f"the manifest has no {kind} for dataset {dataset!r} with defense {defense!r} and precision {precision!r}"
+        )
 
 
 def read(folder: Path) -> Manifest:

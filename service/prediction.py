@@ -10,6 +10,7 @@ import numpy as np
 
 from service.catalog import Catalog, Classifier, FloatArray, Purifier
 from service.latency import Stopwatch
+from service.precision import Precision
 
 
 @dataclass(frozen=True)
@@ -79,13 +80,13 @@ class Defense:
     purifier: Purifier | None
 
     @classmethod
-    def of(cls, catalog: Catalog, dataset: str, defense: str) -> Defense:
-        """The defense of that name for a data set.
+    def of(cls, catalog: Catalog, dataset: str, defense: str, precision: Precision | None = None) -> Defense:
+        """The defense of that name for a data set; its classifier as served unless a precision is named.
 
         Raises:
             ParameterError: the data set or the defense is unknown.
         """
-        return cls(catalog.classifier(dataset), catalog.purifier(dataset, defense))
+        return cls(catalog.classifier(dataset, precision), catalog.purifier(dataset, defense))
 
     @property
     def models(self) -> dict[str, str]:

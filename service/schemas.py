@@ -447,6 +447,8 @@ class RuntimeAnswer(Answer):
     providers: tuple[str, ...] = Field(description="execution providers in use")
     onnxruntime: str
     threads: int
+    precision_asked: str
+    precision: str = Field(description="of the classifiers that answer; attacks are made and judged in fp32")
 
 
 class ModelsAnswer(Answer):

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.errors import shortened
 from service.inference import DeviceChoice
+from service.precision import PrecisionChoice
 
 ENV_PREFIX = "PURIFIER_"
 SHIPPED_MODELS = Path(__file__).resolve().parent.parent / "models"
@@ -38,6 +39,9 @@ class Settings(BaseSettings):
     host: IPvAnyAddress | _HostName = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 lets the system choose")
     device: DeviceChoice = Field("auto", description="'cuda' fails where there is none, 'auto' says what it got")
+    precision: PrecisionChoice = Field(
+        "auto", description="of the classifiers; 'auto' is int8 on CPUs that are fast at it, else fp32"
+    )
     models_dir: Path = Field(SHIPPED_MODELS, description="the folder that holds manifest.json")
     threads: int | None = Field(
         None,

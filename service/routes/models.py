@@ -39,6 +39,8 @@ def runtime_answer(catalog: Catalog) -> RuntimeAnswer:
         providers=tuple(sorted(provider for provider in providers if provider is not None)),
         onnxruntime=catalog.runtime.version,
         threads=catalog.runtime.threads,
+        precision_asked=catalog.precision_asked,
+        precision=catalog.precision,
     )
 
 

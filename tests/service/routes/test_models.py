@@ -29,6 +29,8 @@ def test_the_runtime_is_told_as_asked_and_as_got(client: TestClient, catalog: Ca
         "providers": ["CPUExecutionProvider"],
         "onnxruntime": catalog.runtime.version,
         "threads": 1,
+        "precision_asked": "auto",
+        "precision": "fp32",
     }
 
 

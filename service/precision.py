@@ -1,0 +1,29 @@
+"""Which precision answers: int8 where the processor is fast at it, else fp32. Knows no models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+PrecisionChoice = Literal["auto", "fp32", "int8"]
+Precision = Literal["fp32", "int8"]
+# Dot products of int8 on x86, and what Linux calls NEON on Arm. Without them int8 is slower than fp32, and ONNX
+# Runtime's kernels for older x86 may saturate at 16 bits, so that int8 answers are worse too.
+_FAST_INT8 = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def has_fast_int8(cpuinfo: Path = _CPUINFO) -> bool:
+    """Whether the processor has dot products of int8; False where the system does not tell."""
+    try:
+        words = cpuinfo.read_text().split()
+    except OSError:
+        return False
+    return not _FAST_INT8.isdisjoint(words)
+
+
+def choose(asked: PrecisionChoice, *, on_cuda: bool, shipped: bool) -> Precision:
+    """The precision to serve; `auto` takes int8 where it is shipped, on a processor that is fast at it."""
+    if asked != "auto":
+        return asked
+    return "int8" if shipped and not on_cuda and has_fast_int8() else "fp32"

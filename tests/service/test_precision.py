@@ -1,0 +1,104 @@
+"""Int8 answers where the processor is fast at it and it is shipped, or where it was asked for; attacks stay fp32."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from service import precision
+from service.app import create_app
+from service.catalog import Catalog
+from service.errors import ManifestError
+from service.images import from_bytes
+from service.precision import choose, has_fast_int8
+from service.settings import Settings
+from tests.service.asking import digit
+from tests.service.conftest import wait_until_ready
+from tests.service.tiny_models import DATASETS, image_of
+
+PNG = {"content-type": "image/png"}
+
+
+@pytest.fixture
+def with_int8(models_dir: Path, tmp_path: Path) -> Path:
+    """The tiny models, and as int8 classifiers those of the other data set, which name the bands in reverse."""
+    folder = tmp_path / "models"
+    shutil.copytree(models_dir, folder)
+    path = folder / "manifest.json"
+    content = json.loads(path.read_text())
+    exact = {graph["dataset"]: graph for graph in content["graphs"] if graph["kind"] == "classifier"}
+    content["graphs"] += [
+        {
+            **exact[other],
+            "name": f"{dataset}-int8",
+            "dataset": dataset,
+            "precision": "int8",
+            "stored_precision": "int8",
+            "accuracy": None,  # with its own, the self-test would find what is wrong here on purpose
+        }
+        for dataset, other in zip(DATASETS, reversed(DATASETS), strict=True)
+    ]
+    path.write_text(json.dumps(content))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "fast"),
+    [
+        ("flags : fpu avx512f avx512_vnni", True),
+        ("flags : avx2 avx_vnni", True),
+        ("flags : amx_tile amx_int8", True),
+        ("Features : fp asimd asimddp", True),
+        ("flags : avx2 avx512f avx512_vnnix", False),
+    ],
+)
+def test_fast_int8_stands_in_the_processors_flags(tmp_path: Path, words: str, fast: bool) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor : 0\n{words}\n")
+    assert has_fast_int8(cpuinfo) is fast
+
+
+def test_where_the_system_tells_nothing_int8_is_not_fast(tmp_path: Path) -> None:
+    assert not has_fast_int8(tmp_path / "cpuinfo")
+
+
+def test_auto_is_int8_only_where_it_is_fast_and_shipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "has_fast_int8", lambda: True)
+    assert choose("auto", on_cuda=False, shipped=True) == "int8"
+    assert choose("auto", on_cuda=True, shipped=True) == "fp32"
+    assert choose("auto", on_cuda=False, shipped=False) == "fp32"
+    assert choose("fp32", on_cuda=False, shipped=True) == "fp32"
+    monkeypatch.setattr(precision, "has_fast_int8", lambda: False)
+    assert choose("auto", on_cuda=False, shipped=True) == "fp32"
+    assert choose("int8", on_cuda=False, shipped=True) == "int8"
+
+
+def test_int8_where_none_is_shipped_is_refused(models_dir: Path) -> None:
+    with pytest.raises(ManifestError, match=r"no classifier for dataset 'mnist'.*precision 'int8'"):
+        Catalog.load(models_dir, "cpu", 1, "int8")
+
+
+def test_the_catalogue_answers_in_the_precision_asked_for_and_shows_attackers_fp32(with_int8: Path) -> None:
+    image = from_bytes(image_of("mnist", 2))[None, None]
+    exact, quick = (Catalog.load(with_int8, "cpu", 1, asked) for asked in ("fp32", "int8"))
+    assert exact.classifier("mnist").logits(image).argmax() == 2
+    assert quick.classifier("mnist").logits(image).argmax() == 7
+    for seen in (quick.white_box("mnist"), quick.black_box("mnist", "none"), quick.classifier("mnist", "fp32")):
+        assert np.array_equal(seen.logits(image), exact.classifier("mnist").logits(image))
+
+
+def test_what_is_served_is_told_and_attacks_are_judged_in_fp32(with_int8: Path, settings: Settings) -> None:
+    quick = settings.model_copy(update={"models_dir": with_int8, "precision": "int8"})
+    with TestClient(create_app(quick)) as client:
+        wait_until_ready(client)
+        for told in (client.get("/readyz").json(), client.get("/models").json()["runtime"]):
+            assert (told["precision_asked"], told["precision"]) == ("int8", "int8")
+        classified = client.post("/classify?defense=none", content=digit(2), headers=PNG).json()
+        assert (classified["label"], list(classified["models"])) == (7, ["mnist-int8"])
+        attacked = client.post("/attack?defense=none&method=fgsm", content=digit(2), headers=PNG).json()
+        assert (attacked["clean"]["label"], list(attacked["models"])) == (2, ["mnist-classifier"])
