@@ -24,6 +24,7 @@ from training.fingerprint import fingerprint
 from training.fitting import read_config
 from training.protocols import DEFAULT_SIZES, PROTOCOLS, Sizes
 from training.purifiers import ARCHITECTURES
+from training.quantized_classifier import quantize_classifier
 from training.report import write_report
 from training.train_classifier import train_classifier
 from training.train_purifier import train_purifier
@@ -53,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     classifier = _verb(verbs, "classifier", _classifier, "fine-tune VGG-16 from ImageNet")
     purifier = _verb(verbs, "purifier", _purifier, "train a purifier against attacks on the classifier")
     export = _verb(verbs, "export", _export, "write verified ONNX graphs and the manifest")
+    quantized = _verb(verbs, "quantize", _quantize, "write an int8 classifier beside the exported fp32 one")
     evaluate = _verb(verbs, "evaluate", _evaluate, "measure the exported graphs under attack")
     report = _verb(verbs, "report", _report, "draw figures and tables from the rows", dataset=False)
     everything = _verb(verbs, "all", _all, "from the data to exported, verified graphs")
@@ -70,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (classifier, purifier, export, evaluate, everything):
         command.add_argument("--work-dir", type=Path, default=Path("runs"), help="checkpoints, attacked sets and logs")
         command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    for command in (export, evaluate, report, everything):
+    for command in (export, quantized, evaluate, report, everything):
         command.add_argument("--models-dir", type=Path, default=Path("models"))
     evaluate.add_argument("--protocol", choices=PROTOCOLS, default="paper")
     for name, text in (
@@ -162,6 +164,11 @@ def _export(options: argparse.Namespace) -> None:
     )
 
 
+def _quantize(options: argparse.Namespace) -> None:
+    train, test = (data.load(options.dataset, split, options.data_dir) for split in ("train", "test"))
+    quantize_classifier(options.dataset, train=train, test=test, models=options.models_dir)
+
+
 def _evaluate(options: argparse.Namespace) -> None:
     evaluate(
         options.dataset,
@@ -186,6 +193,7 @@ def _all(options: argparse.Namespace) -> None:
     for defense in _defenses():
         _purifier(argparse.Namespace(**{**vars(options), "defense": defense}))
     _export(options)
+    _quantize(options)
 
 
 def _trained_classifier(options: argparse.Namespace) -> torch.nn.Module:

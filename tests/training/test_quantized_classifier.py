@@ -1,0 +1,73 @@
+"""An int8 classifier answers nearly as the exported one, stands in the manifest, and can be written again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from service import manifest as manifests
+from service.catalog import Catalog
+from training import quantized_classifier
+from training.data import Examples
+from training.errors import ExportError
+from training.quantized_classifier import quantize_classifier
+
+
+@pytest.fixture
+def many() -> Examples:
+    generator = torch.Generator().manual_seed(1)
+    return Examples(torch.rand(512, 1, 28, 28, generator=generator), torch.arange(512) % 10)
+
+
+@pytest.fixture(autouse=True)
+def _any_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny classifier's answers to noise lie close together, so that int8 may change many."""
+    monkeypatch.setattr(quantized_classifier, "LARGEST_LOSS", 1.0)
+
+
+def test_it_answers_nearly_as_fp32_does_and_the_same_alone_as_in_a_batch(models: Path, many: Examples) -> None:
+    quantize_classifier("mnist", train=many, test=many, models=models)
+    images = many.images[:32].numpy()
+    exact = Catalog.load(models, "cpu", 1).classifier("mnist").logits(images)
+    classifier = Catalog.load(models, "cpu", 1, "int8").classifier("mnist")
+    found = classifier.logits(images)
+    assert np.abs(found - exact).max() <= 0.1 * np.abs(exact).max()
+    assert not np.array_equal(found, exact)
+    np.testing.assert_array_equal(found, np.concatenate([classifier.logits(image[None]) for image in images]))
+
+
+def test_its_weights_are_signed_bytes_per_channel_and_its_activations_unsigned(models: Path, many: Examples) -> None:
+    entry = quantize_classifier("mnist", train=many, test=many, models=models)
+    graph = onnx.load(models / entry.file).graph
+    kinds = {tensor.name: tensor for tensor in graph.initializer}
+    weights = [
+        kinds[node.input[0]] for node in graph.node if node.op_type == "DequantizeLinear" and node.input[0] in kinds
+    ]
+    assert onnx.TensorProto.INT8 in {tensor.data_type for tensor in weights}
+    assert any(node.op_type == "DequantizeLinear" and len(kinds[node.input[1]].dims) == 1 for node in graph.node)
+    activations = {kinds[node.input[2]].data_type for node in graph.node if node.op_type == "QuantizeLinear"}
+    assert activations == {onnx.TensorProto.UINT8}
+
+
+def test_writing_it_again_replaces_it_and_leaves_the_rest(models: Path, many: Examples) -> None:
+    before = manifests.read(models).graphs
+    first = quantize_classifier("mnist", train=many, test=many, models=models)
+    again = quantize_classifier("mnist", train=many, test=many, models=models)
+    assert first == again
+    assert first.precision == "int8"
+    assert first.training["quantized_from"] == manifests.read(models).graph("mnist", "classifier").sha256
+    assert manifests.read(models).graphs == (before[0], again, *before[1:])
+
+
+def test_one_that_answers_differently_is_not_kept(
+    models: Path, many: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantized_classifier, "LARGEST_LOSS", -1.0)
+    with pytest.raises(ExportError, match=r"int8 has accuracy 0\.\d+, fp32 0\.\d+; allowed"):
+        quantize_classifier("mnist", train=many, test=many, models=models)
+    assert not list((models / "mnist").glob("*int8*"))
+    assert all(graph.precision == "fp32" for graph in manifests.read(models).graphs)
