@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from service import manifest as manifests
-from service.attacks import pgd
+from service.attacks import fgsm, pgd
 from service.catalog import DEFAULT_DEFENSE, Catalog, FloatArray, IntArray, noise
 from service.latency import Stopwatch
 from service.manifest import Graph
@@ -31,6 +31,11 @@ MEGABYTE = 1_000_000
 @pytest.fixture(scope="module")
 def catalog() -> Catalog:
     return Catalog.load(MODELS, "cpu")
+
+
+@pytest.fixture(scope="module", params=["fp32", "int8"])
+def served(request: pytest.FixtureRequest) -> Catalog:
+    return Catalog.load(MODELS, "cpu", precision=request.param)
 
 
 def _samples(catalog: Catalog, dataset: str, n: int) -> tuple[FloatArray, IntArray]:
@@ -85,10 +90,10 @@ def test_pgd_flips_samples_and_the_purifier_brings_them_back(catalog: Catalog, d
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_an_answer_does_not_depend_on_the_neighbours_in_its_batch(catalog: Catalog, dataset: str) -> None:
-    images, _ = _samples(catalog, dataset, 32)
+def test_an_answer_does_not_depend_on_the_neighbours_in_its_batch(served: Catalog, dataset: str) -> None:
+    images, _ = _samples(served, dataset, 32)
     questions = [Question(image[None], seed) for seed, image in enumerate(images)]
-    defense = Defense.of(catalog, dataset, DEFAULT_DEFENSE)
+    defense = Defense.of(served, dataset, DEFAULT_DEFENSE)
     alone = [defense.answer([question], Stopwatch())[0] for question in questions]
     for start, size in ((0, 2), (1, 3), (5, 7), (0, 8), (11, 16), (0, 32)):
         together = defense.answer(questions[start : start + size], Stopwatch())
@@ -102,9 +107,25 @@ def test_an_answer_does_not_depend_on_the_neighbours_in_its_batch(catalog: Catal
 def test_every_graph_agrees_with_torch_on_the_shipped_weights(catalog: Catalog, dataset: str) -> None:
     images = torch.from_numpy(_samples(catalog, dataset, 6)[0])
     for graph in catalog.manifest.graphs:
-        if graph.dataset == dataset:
+        if graph.dataset == dataset and graph.precision == "fp32":
             session = catalog.runtime.open(MODELS / graph.file)
             assert verify_parity(_reference(catalog, graph), session, graph.inputs, images) < 1e-3
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_int8_is_as_accurate_as_fp32_also_under_attack(catalog: Catalog, dataset: str) -> None:
+    exact, quick = (catalog.manifest.graph(dataset, "classifier", precision=name) for name in ("fp32", "int8"))
+    assert exact.accuracy is not None
+    assert quick.accuracy is not None
+    assert quick.accuracy.n == 10_000
+    assert abs(quick.accuracy.clean_accuracy - exact.accuracy.clean_accuracy) <= 0.003
+    # Made from the very classifier that is shipped beside it.
+    assert quick.training["quantized_from"] == exact.sha256
+    images, labels = _samples(catalog, dataset, 40)
+    adv_images = fgsm(catalog.white_box(dataset), images, labels, eps=0.6).adv_images
+    for batch in (images, adv_images):
+        answers = [catalog.classifier(dataset, name).logits(batch).argmax(axis=1) for name in ("fp32", "int8")]
+        assert (answers[0] != answers[1]).sum() <= 1
 
 
 def _reference(catalog: Catalog, graph: Graph) -> Callable[..., Any]:
