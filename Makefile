@@ -3,6 +3,7 @@
 #   .venv       the service on ONNX Runtime for CPUs
 #   .venv-cuda  the service on ONNX Runtime for NVIDIA GPUs: both engines have one import name, so never both in one
 #   .venv-dev   everything: service, training, tests and linters. Apart, so that the service never sees torch.
+#   .venv-bench  the servers that `make bench` measures beside ours.
 
 PYTHON ?= python3
 HOST   ?= 127.0.0.1
@@ -46,11 +47,13 @@ format: $(DEV_ENV)/.installed ## let ruff mend what it can
 	@$(DEV_PY) -m ruff check --fix-only --quiet .
 	@$(DEV_PY) -m ruff format .
 
-bench: $(SERVE_ENV)/.installed ## time the service; a table, its last line is JSON; DEVICE=auto|cpu|cuda
-	@PURIFIER_DEVICE=$(DEVICE) PURIFIER_PRECISION=$(PRECISION) $(SERVE_PY) -m service.benchmark $(ARGS)
+# What it measures beside us may be impossible to install here: then it says so, and measures the others.
+bench: $(SERVE_ENV)/.installed $(DEV_ENV)/.installed ## ours beside other servers, and in process; ARGS="--rounds 1 --seconds 1"
+	@$(MAKE) --no-print-directory .venv-bench/.installed || echo "the peers' environment could not be installed" >&2
+	@PURIFIER_DEVICE=$(DEVICE) PURIFIER_PRECISION=$(PRECISION) $(DEV_PY) -m tests.benchmarks --service-python $(SERVE_PY) $(ARGS)
 
 clean: ## remove the environments and caches
-	rm -rf .venv .venv-cuda .venv-dev .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf .venv .venv-cuda .venv-dev .venv-bench .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
 	find service training tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # --- environments -----------------------------------------------------------------------------------------------
@@ -61,6 +64,7 @@ clean: ## remove the environments and caches
 REQUIREMENTS_.venv      := requirements/serve.txt
 REQUIREMENTS_.venv-cuda := requirements/serve-cuda.txt
 REQUIREMENTS_.venv-dev  := requirements/dev.txt
+REQUIREMENTS_.venv-bench := tests/benchmarks/requirements.txt
 
 define CHECK_PYTHON
 import sys
@@ -76,8 +80,9 @@ export CHECK_PYTHON
 .venv/.installed: requirements/serve.txt
 .venv-cuda/.installed: requirements/serve-cuda.txt
 .venv-dev/.installed: requirements/dev.txt
+.venv-bench/.installed: tests/benchmarks/requirements.txt
 
-.venv/.installed .venv-cuda/.installed .venv-dev/.installed: requirements/uv.txt
+.venv/.installed .venv-cuda/.installed .venv-dev/.installed .venv-bench/.installed: requirements/uv.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; Python 3.11 or later is needed" >&2; exit 1; }
 	@$(PYTHON) -c "$$CHECK_PYTHON"
 	@rm -f $@
@@ -96,4 +101,5 @@ pins: $(DEV_ENV)/.installed ## resolve the requirements again; ARGS=--upgrade fo
 	$(COMPILE) $(ARGS) pyproject.toml --extra cpu --extra training --extra loadtest --extra otel --group dev -o requirements/dev.txt
 	$(COMPILE) $(ARGS) pyproject.toml --extra cpu -c requirements/dev.txt -o requirements/serve.txt
 	$(COMPILE) $(ARGS) pyproject.toml --extra cuda -c requirements/dev.txt -o requirements/serve-cuda.txt
+	$(COMPILE) $(ARGS) tests/benchmarks/requirements.in -o tests/benchmarks/requirements.txt
 	$(COMPILE) $(ARGS) requirements/uv.in -o requirements/uv.txt

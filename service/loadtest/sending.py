@@ -62,8 +62,9 @@ async def connections(url: str, timeout_s: float) -> AsyncIterator[httpx.AsyncCl
         yield client
 
 
-def sender(client: httpx.AsyncClient, path: str, bodies: Sequence[bytes] = ()) -> Send:
-    """Sends the bodies in turn by POST, as pictures; without bodies sends GET."""
+def sender(client: httpx.AsyncClient, path: str, bodies: Sequence[bytes] = (), content_type: str = "image/png") -> Send:
+    """Sends the bodies in turn by POST; without bodies sends GET."""
+    headers = {"Content-Type": content_type}
     sent = 0
 
     async def send(due_s: float, due: float) -> Sample:
@@ -72,7 +73,7 @@ def sender(client: httpx.AsyncClient, path: str, bodies: Sequence[bytes] = ()) -
         sent += 1
         began = time.perf_counter()
         try:
-            answer = await _request(client, path, body)
+            answer = await (client.get(path) if body is None else client.post(path, content=body, headers=headers))
         except httpx.HTTPError as error:
             ended = time.perf_counter()
             return Sample(due_s, (ended - due) * 1000, (ended - began) * 1000, 0, type(error).__name__)
@@ -82,12 +83,6 @@ def sender(client: httpx.AsyncClient, path: str, bodies: Sequence[bytes] = ()) -
         )
 
     return send
-
-
-async def _request(client: httpx.AsyncClient, path: str, body: bytes | None) -> httpx.Response:
-    if body is None:
-        return await client.get(path)
-    return await client.post(path, content=body, headers={"Content-Type": "image/png"})
 
 
 def _timings(answer: httpx.Response) -> Mapping[str, float] | None:
