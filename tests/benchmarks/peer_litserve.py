@@ -1,12 +1,11 @@
 """LitServe with batching on, after lightning.ai/docs/litserve/features/batching: decode, batch, predict, unbatch."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 
 import litserve
 import numpy as np
+from fastapi import Request
 
 from tests.benchmarks.task import MAX_BATCH, Array, OnnxModels, decode
 
@@ -17,7 +16,8 @@ class Api(litserve.LitAPI):  # type: ignore[misc]  # no types where linters run
     def setup(self, device: str) -> None:
         self._models = OnnxModels()
 
-    def decode_request(self, request: Any) -> Array:
+    def decode_request(self, request: Request) -> Array:
+        # LitServe reads the annotation, so that it must be no string, and hands over the form in its place.
         return decode(request["content"].file.read())
 
     def batch(self, inputs: list[Array]) -> Array:
