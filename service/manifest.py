@@ -72,6 +72,11 @@ class Graph(_Entry):
     commit: str = Field(description="the commit of the code that trained and exported the graph")
     accuracy: MeasuredAccuracy | None = None
 
+    @property
+    def weights_sha256(self) -> str:
+        """Of the file that holds its weights: the first of `weights`, or the graph's own."""
+        return self.weights[0].sha256 if self.weights else self.sha256
+
     def input(self, name: str) -> TensorSpec | None:
         """The input of that name, None where the graph has none."""
         return next((spec for spec in self.inputs if spec.name == name), None)

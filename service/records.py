@@ -36,6 +36,7 @@ class Record(BaseModel):
     robust_accuracy: float = Field(ge=0, le=1)
     ci_low: float = Field(ge=0, le=1)
     ci_high: float = Field(ge=0, le=1)
+    precision: str
 
 
 def read(folder: Path, manifest: Manifest) -> tuple[Record, ...]:
@@ -49,7 +50,7 @@ def read(folder: Path, manifest: Manifest) -> tuple[Record, ...]:
     path = folder / FILE_NAME
     if not path.is_file():
         return ()
-    digests = {graph.name: tuple(weights.sha256 for weights in graph.weights) for graph in manifest.graphs}
+    digests = {graph.name: graph.weights_sha256 for graph in manifest.graphs}
     try:
         with path.open(newline="", encoding="utf-8") as file:
             return tuple(_current(csv.DictReader(file), digests))
@@ -57,16 +58,12 @@ def read(folder: Path, manifest: Manifest) -> tuple[Record, ...]:
         raise RecordsError(f"{FILE_NAME} holds what is no row of results: {_reason(error)}") from error
 
 
-def _current(rows: Iterable[dict[str, str]], digests: dict[str, tuple[str, ...]]) -> Iterable[Record]:
+def _current(rows: Iterable[dict[str, str]], digests: dict[str, str]) -> Iterable[Record]:
     for row in rows:
         graphs = [part.partition("@") for part in row["artefact"].split("+")]
-        served = all(_is_one_of(digests.get(name, ()), digest) for name, _, digest in graphs)
+        served = all(digest and digests.get(name, "").startswith(digest) for name, _, digest in graphs)
         if served and row["noise"] in {"", "zero"}:
             yield Record.model_validate(row)
-
-
-def _is_one_of(digests: tuple[str, ...], start: str) -> bool:
-    return start != "" and any(digest.startswith(start) for digest in digests)
 
 
 def _reason(error: Exception) -> str:

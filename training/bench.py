@@ -114,9 +114,13 @@ def check_ball(images: Array, adv_images: Array, eps: float, norm: Norm = "linf"
 
 def _answers_folder(victim: Victim, spec: AttackSpec, view: View, cache: Path) -> Path:
     words = [view.defense]
+    manifest = manifests.read(victim.models)
     if view.defense != NO_DEFENSE:
-        graph = manifests.read(victim.models).graph(victim.dataset, "purifier", view.defense)
-        words += [graph.weights[0].sha256[:8], view.noise, str(view.seed)]
+        graph = manifest.graph(victim.dataset, "purifier", view.defense)
+        words += [graph.weights_sha256[:8], view.noise, str(view.seed)]
+    if view.precision != "fp32":
+        graph = manifest.graph(victim.dataset, "classifier", precision=view.precision)
+        words += [view.precision, graph.weights_sha256[:8]]
     words += ["rounded"] if view.rounded else []
     return attack_folder(victim, spec, cache) / "-".join(words)
 
@@ -125,8 +129,8 @@ def _judge(victim: Victim, spec: AttackSpec, chunk: Chunk, views: list[View], ca
     adv_images = adversarial(victim, spec, chunk, cache)
     check_ball(chunk.images, adv_images, spec.eps, spec.norm)
     catalog = _catalog(victim.models)
-    classifier = catalog.classifier(victim.dataset)
     for view in views:
+        classifier = catalog.classifier(victim.dataset, view.precision)
         purifier = catalog.purifier(victim.dataset, view.defense)
         seen = rounded(adv_images) if view.rounded else adv_images
         chunk.store(_answers_folder(victim, spec, view, cache), _answer(classifier, purifier, view, seen, chunk.start))

@@ -7,6 +7,7 @@ from typing import Literal
 
 from service.attacks import ATTACKS, Norm, Plan
 from service.catalog import NO_DEFENSE
+from service.precision import Precision
 
 Noise = Literal["", "zero", "fixed", "drawn"]
 QUERYING = frozenset({name for name, attack in ATTACKS.items() if attack.access != "gradients"} | {"random_noise"})
@@ -78,13 +79,14 @@ CLEAN = AttackSpec("none", 0.0, steps=0)
 class View:
     """Who answers: the classifier alone, or behind a defense with its latent noise zero, fixed or drawn from `seed`.
 
-    With `rounded` the images go through 8 bits a pixel first, as a PNG does.
+    With `rounded` the images go through 8 bits a pixel first, as a PNG does. `precision` is the classifier's.
     """
 
     defense: str = NO_DEFENSE
     noise: Noise = ""
     seed: int = 0
     rounded: bool = False
+    precision: Precision = "fp32"
 
 
 UNDEFENDED = View()

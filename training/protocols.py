@@ -22,7 +22,7 @@ EOT_DRAWS = 20
 SQUARE_QUERIES = zoo.SQUARE_QUERIES
 NOISE_SEEDS = (0, 1, 2)
 PAPER_DEFENSE = "autoencoder_paper"
-PROTOCOLS = ("paper", "adaptive", "quick", "zoo")
+PROTOCOLS = ("paper", "adaptive", "quick", "zoo", "precision")
 
 _FGSM = AttackSpec("fgsm", HEADLINE_FGSM_EPS)
 _LEAKING = replace(_FGSM, label="least_likely")
@@ -47,12 +47,13 @@ DEFAULT_SIZES = {
     "adaptive": Sizes(10_000, 1_000, 1_000, 400),
     "quick": Sizes(200, 50, 50, 50),
     "zoo": Sizes(500, 500, 500, 200),
+    "precision": Sizes(10_000, 10_000, 0, 400),
 }
 
 
 def measurements(protocol: str, defenses: tuple[str, ...], sizes: Sizes) -> list[Measurement]:
     """The measurements of a protocol for the purifiers `defenses`, the shipped one first."""
-    plans = {"paper": _paper, "adaptive": _adaptive, "quick": _quick, "zoo": _zoo}
+    plans = {"paper": _paper, "adaptive": _adaptive, "quick": _quick, "zoo": _zoo, "precision": _precision}
     return list(plans[protocol](defenses, sizes))
 
 
@@ -120,6 +121,15 @@ def _zoo(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
         n = sizes.slow_n if spec.attack in SLOW | {"square"} else sizes.n
         yield Measurement(spec, n, (UNDEFENDED, served))
         yield Measurement(replace(spec, defense=defenses[0]), n, (served,))
+
+
+def _precision(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
+    """The int8 classifier beside the fp32 one, on images made on the fp32 one, for int8 has no gradient."""
+    exact = (UNDEFENDED, zero_noise(defenses[0]))
+    views = (*exact, *(replace(view, precision="int8") for view in exact))
+    yield from (
+        Measurement(attack, n, views) for attack, n in ((CLEAN, sizes.n), (_FGSM, sizes.n), (_PGD, sizes.pgd_n))
+    )
 
 
 def _strength(attack: AttackSpec, view: View, sizes: Sizes) -> Iterator[Measurement]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from service.catalog import NO_DEFENSE, Catalog
 from service.manifest import Manifest
-from training import checks, confusions, curves, drawing, matrix, pictures, results, tables
+from training import checks, confusions, curves, drawing, matrix, pictures, precisions, results, tables
 from training.checks import Check
 from training.errors import EvaluationError
 from training.outcome import FAILED, NOT_RUN, PASSED
@@ -39,7 +39,7 @@ def write_report(models: Path, readme: Path, ablations: Sequence[Path] = ()) -> 
     manifest = catalog.manifest
     collect(models, manifest, ablations)
     rows = current_rows(models, manifest)
-    in_linf = results.select(rows, norm="linf")
+    in_linf = results.select(rows, norm="linf", precision="fp32")
     figures = models / "figures"
     figures.mkdir(exist_ok=True)
     confused = _draw(catalog, rows, figures)
@@ -61,7 +61,8 @@ def collect(models: Path, manifest: Manifest, folders: Sequence[Path]) -> None:
 def report(models: Path, manifest: Manifest, rows: Sequence[Row], confused: Sequence[str]) -> str:
     """The text of models/REPORT.md; `confused` names the data sets that have a confusion figure."""
     datasets = manifest.datasets
-    zoo, rows = rows, results.select(rows, norm="linf")  # an eps means another thing in another norm
+    every_precision, zoo = rows, results.select(rows, precision="fp32")
+    rows = results.select(zoo, norm="linf")  # an eps means another thing in another norm
     found = [dataset for dataset in datasets if matrix.is_measured(zoo, dataset)]
     ablations = [row for row in results.read(models / ABLATIONS) if _is_ablation(manifest, row)]
     current = [
@@ -79,6 +80,7 @@ def report(models: Path, manifest: Manifest, rows: Sequence[Row], confused: Sequ
         "notes": "\n\n".join(tables.NOTES),
         "table informed": tables.informed(rows, datasets, masked),
         "table zoo": _zoo(zoo, found),
+        "table precision": precisions.written(every_precision, datasets),
         "table ablation": tables.ablation(rows, datasets),
         "table mixes": tables.mixes(rows, ablations, datasets),
         "table seeds": tables.seeds(rows, ablations, datasets),
@@ -105,6 +107,7 @@ def write_summary(readme: Path, summary: str) -> None:
 
 def _draw(catalog: Catalog, rows: Sequence[Row], folder: Path) -> list[str]:
     """All figures; returns the data sets that have counts for a confusion figure."""
+    rows = results.select(rows, precision="fp32")
     found = [dataset for dataset in catalog.datasets if matrix.is_measured(rows, dataset)]
     if found:
         drawing.save(partial(matrix.drawn, rows, found), folder, "zoo")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import onnx
 import torch
@@ -10,7 +11,9 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from service.catalog import NO_DEFENSE
+from service.errors import ManifestError
 from service.manifest import Manifest
+from service.precision import Precision
 from training import results
 from training.classifiers.vgg16 import VGG16
 from training.errors import EvaluationError
@@ -19,18 +22,24 @@ from training.purifiers import ARCHITECTURES
 from training.results import Row
 
 
-def artefact(manifest: Manifest, dataset: str, defense: str) -> str:
-    """The graphs that answer with a defense, each with the first 12 digits of its weight files' SHA-256."""
-    graphs = [manifest.graph(dataset, "classifier")]
+def artefact(manifest: Manifest, dataset: str, defense: str, precision: Precision = "fp32") -> str:
+    """The graphs that answer with a defense, each with the first 12 digits of the SHA-256 of the file of its weights.
+
+    Raises:
+        ManifestError: there is no such purifier, or no classifier of that precision.
+    """
+    graphs = [manifest.graph(dataset, "classifier", precision=precision)]
     if defense != NO_DEFENSE:
         graphs.append(manifest.graph(dataset, "purifier", defense))
-    return "+".join(f"{graph.name}@{graph.weights[0].sha256[:12]}" for graph in graphs)
+    return "+".join(f"{graph.name}@{graph.weights_sha256[:12]}" for graph in graphs)
 
 
 def is_current(manifest: Manifest, row: Row) -> bool:
     """Whether a row was measured on the graphs that the manifest names, not on ones that these have replaced."""
-    known = row.dataset in manifest.datasets and row.defense in (*manifest.defenses(row.dataset), NO_DEFENSE)
-    return known and row.artefact == artefact(manifest, row.dataset, row.defense)
+    try:
+        return row.artefact == artefact(manifest, row.dataset, row.defense, cast(Precision, row.precision))
+    except ManifestError:
+        return False
 
 
 def current_rows(models: Path, manifest: Manifest) -> list[Row]:

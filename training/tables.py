@@ -34,7 +34,7 @@ _FGSM, _LEAST_LIKELY, _PGD = (
     ("pgd", HEADLINE_PGD_EPS),
 )
 _WORST = ("worst_case", HEADLINE_PGD_EPS)
-_TITLES = {
+TITLES = {
     "fgsm": "FGSM {:g}¹",
     "fgsm_least_likely": "FGSM {:g}¹ towards the least likely class",
     "pgd": "PGD {:g}",
@@ -91,7 +91,7 @@ def summary(rows: Sequence[Row], datasets: Sequence[str]) -> str:
     lines = []
     for dataset in datasets:
         lines += _against_the_paper(rows, dataset)
-        for attack, title in ((_PGD, f"PGD {_PGD[1]:g} through the purifier"), (_WORST, _TITLES["worst_case"])):
+        for attack, title in ((_PGD, f"PGD {_PGD[1]:g} through the purifier"), (_WORST, TITLES["worst_case"])):
             ours, theirs = (find(rows, dataset, attack, name, "adaptive") for name in (DEFAULT_DEFENSE, PAPER_DEFENSE))
             cells = _interleaved([NOT_MEASURED, share(ours), share(theirs)], (None, None))
             lines.append([dataset, title.format(attack[1]), "**adaptive**", *cells])
@@ -191,7 +191,7 @@ _HEADER = ("data set", "attack", "attacker", "undefended: ours", "the paper's", 
 
 
 def _columns() -> list[str]:
-    return [f"{_TITLES[name].format(eps)}, oblivious" for name, eps in (_FGSM, _LEAST_LIKELY, _PGD)]
+    return [f"{TITLES[name].format(eps)}, oblivious" for name, eps in (_FGSM, _LEAST_LIKELY, _PGD)]
 
 
 def _against_the_paper(rows: Sequence[Row], dataset: str) -> list[list[str]]:
@@ -207,7 +207,7 @@ def _against_the_paper(rows: Sequence[Row], dataset: str) -> list[list[str]]:
             for row in found
         ]
         theirs = paper.UNDEFENDED.get((dataset, attack[0]), {}).get(attack[1]), paper.DEFENDED.get((dataset, attack[0]))
-        lines.append([dataset, _TITLES[attack[0]].format(attack[1]), "oblivious", *_interleaved(cells, theirs)])
+        lines.append([dataset, TITLES[attack[0]].format(attack[1]), "oblivious", *_interleaved(cells, theirs)])
     return lines
 
 

@@ -32,7 +32,7 @@ def manifest(catalog: Catalog) -> Manifest:
 def current(manifest: Manifest) -> str:
     """The artefact of the graphs that are served."""
     graphs = (manifest.graph("mnist", "classifier"), manifest.graph("mnist", "purifier", "autoencoder"))
-    return "+".join(f"{graph.name}@{graph.weights[0].sha256[:12]}" for graph in graphs)
+    return "+".join(f"{graph.name}@{graph.weights_sha256[:12]}" for graph in graphs)
 
 
 def test_a_row_of_the_served_graphs_is_read(tmp_path: Path, manifest: Manifest, current: str) -> None:

@@ -194,7 +194,7 @@ def test_a_failed_check_is_written_and_ends_the_evaluation(
         )
     (check,) = [check for check in checks.read(models / "checks.json") if check.number == 12]
     assert (check.verdict, check.why) == ("failed", "labels differ.")
-    assert len(json.loads((models / "checks.json").read_text())) == 13
+    assert len(json.loads((models / "checks.json").read_text())) == 14
 
 
 def test_images_outside_the_ball_stop_the_evaluation_and_fail_check_2(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,15 @@ import torch
 from service import manifest as manifests
 from service.catalog import Catalog
 from training import quantized_classifier
+from training.bench import TestBench
 from training.data import Examples
 from training.errors import ExportError
+from training.ledger import Ledger
+from training.measurement import CLEAN, View
 from training.quantized_classifier import quantize_classifier
+from training.served import is_current
+from training.white_boxes import Victim
+from training.workers import Workers
 
 
 @pytest.fixture
@@ -61,6 +68,28 @@ def test_writing_it_again_replaces_it_and_leaves_the_rest(models: Path, many: Ex
     assert first.precision == "int8"
     assert first.training["quantized_from"] == manifests.read(models).graph("mnist", "classifier").sha256
     assert manifests.read(models).graphs == (before[0], again, *before[1:])
+
+
+def test_its_answers_are_measured_beside_those_of_fp32_on_the_same_images(
+    models: Path, many: Examples, tmp_path: Path
+) -> None:
+    entry = quantize_classifier("mnist", train=many, test=many, models=models)
+    manifest = manifests.read(models)
+    catalog = Catalog.load(models, "cpu", 1)
+    with Workers(1) as workers:
+        bench = TestBench(Victim(models, "mnist", "cpu"), many.first(20), tmp_path, workers)
+        exact, quick = View(), View(precision="int8")
+        answers = bench.answers(CLEAN, [exact, quick], 20)
+        again = bench.answers(CLEAN, [quick], 20)[quick]
+    for view, found in answers.items():
+        expected = catalog.classifier("mnist", view.precision).logits(many.images[:20].numpy()).argmax(axis=1)
+        np.testing.assert_array_equal(found, expected)
+    assert not np.array_equal(answers[exact], answers[quick])
+    np.testing.assert_array_equal(again, answers[quick])
+    row = Ledger(models, manifest, "mnist").blank(CLEAN, quick, 20)
+    assert (row.precision, row.artefact) == ("int8", f"mnist/classifier_int8@{entry.sha256[:12]}")
+    assert is_current(manifest, row)
+    assert not is_current(manifest, replace(row, artefact="mnist/classifier_int8@000000000000"))
 
 
 def test_one_that_answers_differently_is_not_kept(
