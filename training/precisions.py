@@ -19,7 +19,7 @@ def close(rows: Sequence[Row]) -> Outcome:
     """Check 14, on the rows of one data set: int8 is within .3 points of fp32, clean and attacked."""
     findings = [
         Finding(
-            abs(exact.robust_accuracy - quick.robust_accuracy) <= MARGIN,
+            round(abs(exact.robust_accuracy - quick.robust_accuracy), 4) <= MARGIN,
             f"{name(exact)}: fp32 {exact.robust_accuracy:.4f}, int8 {quick.robust_accuracy:.4f}",
         )
         for exact, quick in _pairs(rows)
