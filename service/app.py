@@ -23,6 +23,7 @@ from service.envelope import REQUEST_ID, EnvelopeMiddleware
 from service.errors import StartupError
 from service.gate import GateMiddleware
 from service.middleware import LatencyMiddleware
+from service.oip.models import offered
 from service.routes import ROUTERS, attack, health, metrics, page, purify
 from service.routes.documentation import PROBLEMS
 from service.settings import Settings
@@ -118,6 +119,7 @@ async def _load(state: ServiceState, on_failure: OnFailure | None) -> None:
 
 def _tested_catalog(settings: Settings) -> Catalog:
     catalog = Catalog.load(settings.models_dir, settings.device, settings.threads)
+    offered(catalog)  # raises where names collide
     selftest.check(catalog)
     return catalog
 
