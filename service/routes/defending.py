@@ -30,7 +30,7 @@ async def defended(
     ticket = state.batcher.enter(defense, Question(image, query.seed), timer)
     async with cut_when_gone(request, ticket.abandon):
         answer: Defended = await state.batcher.answer(ticket)
-    state.metrics.purified(query.dataset, query.defense, answer.evidence)
+    state.metrics.purified(query.dataset, query.defense, answer)
     return defense, answer
 
 
