@@ -56,4 +56,4 @@ class SecondLooks:
         with suppress(ServiceError):
             ticket = self._batcher.enter(await self._defense(dataset, defense), Question(image, None), Stopwatch())
             answer: Defended = await self._batcher.answer(ticket)
-            self._metrics.purified(dataset, defense, answer.evidence)
+            self._metrics.purified(dataset, defense, answer)

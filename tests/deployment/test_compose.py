@@ -27,7 +27,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 GPU: dict[str, Any] = yaml.safe_load((ROOT / "docker" / "gpu.yml").read_text())
 DASHBOARD: dict[str, Any] = json.loads((ROOT / "docker" / "grafana" / "dashboards" / "purifier.json").read_text())
 KEYS: dict[str, Any] = yaml.safe_load((ROOT / "docker" / "keys.yml").read_text())
-OVERLAYS = ([], ["gpu.yml"], ["keys.yml"], ["gpu.yml", "keys.yml"])
+OVERLAYS: tuple[list[str], ...] = ([], ["gpu.yml"], ["keys.yml"], ["gpu.yml", "keys.yml"])
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
 
