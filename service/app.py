@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from importlib import metadata
 from typing import Any
 
 import anyio
@@ -14,7 +13,7 @@ from fastapi import Depends, FastAPI, Security
 from fastapi.security import HTTPBearer
 from starlette.middleware.cors import CORSMiddleware
 
-from service import problems, selftest
+from service import __version__, problems, selftest
 from service.access import KeyRing
 from service.catalog import Catalog
 from service.census import Census
@@ -23,13 +22,13 @@ from service.envelope import REQUEST_ID, EnvelopeMiddleware
 from service.errors import StartupError
 from service.gate import GateMiddleware
 from service.middleware import LatencyMiddleware
+from service.oip.models import offered
 from service.routes import ROUTERS, attack, health, metrics, page, purify
 from service.routes.documentation import PROBLEMS
 from service.settings import Settings
 from service.state import ServiceState
 
 _LOGGER = logging.getLogger(__name__)
-_DISTRIBUTION = "adversarial-purifier"
 _DESCRIPTION = (
     "Classifiers for MNIST and Fashion-MNIST behind a purifier that removes adversarial perturbations. Errors "
     "are `application/problem+json` and say what was found and what is allowed; unknown parameters are errors."
@@ -53,7 +52,7 @@ def create_app(settings: Settings, on_failure: OnFailure | None = None) -> FastA
     """
     state = ServiceState(settings)
     keys = KeyRing.of(settings)
-    state.metrics.registry.register(Census(state, _version()))
+    state.metrics.registry.register(Census(state, __version__))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
@@ -66,7 +65,7 @@ def create_app(settings: Settings, on_failure: OnFailure | None = None) -> FastA
     app = FastAPI(
         title="Adversarial purifier",
         description=_DESCRIPTION,
-        version=_version(),
+        version=__version__,
         lifespan=lifespan,
         responses=PROBLEMS,
         docs_url=None,
@@ -118,12 +117,6 @@ async def _load(state: ServiceState, on_failure: OnFailure | None) -> None:
 
 def _tested_catalog(settings: Settings) -> Catalog:
     catalog = Catalog.load(settings.models_dir, settings.device, settings.threads, settings.precision)
+    offered(catalog)  # raises where names collide
     selftest.check(catalog)
     return catalog
-
-
-def _version() -> str:
-    try:
-        return metadata.version(_DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        return "0.0.0"

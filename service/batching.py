@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Sequence
@@ -29,10 +30,13 @@ Compute = Callable[[_Key, Sequence[_Item], Stopwatch], Sequence[_Answer]]
 
 @dataclass(eq=False)
 class Ticket(Generic[_Key, _Item, _Answer]):
-    """A question in the queue. Made and used on the event loop; once its answer is settled it is never computed."""
+    """A question in the queue, of `size` images. Made and used on the event loop; once its answer is settled it is
+    never computed.
+    """
 
     key: _Key
     item: _Item
+    size: int
     stopwatch: Stopwatch
     answer: asyncio.Future[_Answer]
     asked: float = field(default_factory=time.perf_counter)
@@ -49,7 +53,7 @@ class Ticket(Generic[_Key, _Item, _Answer]):
 
 @dataclass
 class BatchCounts:
-    """What happened since the start: batches by size, and the questions that were given up."""
+    """What happened since the start: batches by number of images, and the questions that were given up."""
 
     sizes: Counter[int] = field(default_factory=Counter)
     shed: int = 0
@@ -64,8 +68,8 @@ class Batcher(Generic[_Key, _Item, _Answer]):
     Args:
         compute: called in the thread with a key, items of that key and a stopwatch for its stages; one answer per
             item, in their order. Its errors are the answers of that batch.
-        largest: items in a batch.
-        max_waiting: items that may wait.
+        largest: images in a batch; a question of more is computed alone, since none is taken apart.
+        max_waiting: questions that may wait.
         timeout_s: from the question to its answer.
     """
 
@@ -80,6 +84,7 @@ class Batcher(Generic[_Key, _Item, _Answer]):
         self._timeout_s = timeout_s
         self._waiting: deque[Ticket[_Key, _Item, _Answer]] = deque()
         self._running: list[Ticket[_Key, _Item, _Answer]] = []
+        self._began = math.inf
         self._arrived = asyncio.Event()
 
     @property
@@ -87,8 +92,15 @@ class Batcher(Generic[_Key, _Item, _Answer]):
         """Questions in the queue that somebody waits for."""
         return sum(not ticket.answer.done() for ticket in self._waiting)
 
-    def enter(self, key: _Key, item: _Item, stopwatch: Stopwatch) -> Ticket[_Key, _Item, _Answer]:
-        """Queue a question; `answer` waits for it.
+    @property
+    def trouble(self) -> str | None:
+        """Why no answers are to be expected at the moment; None where all is well."""
+        if time.perf_counter() - self._began > self._timeout_s:
+            return f"a batch has been computed for more than {self._timeout_s:g} s; try again in a moment"
+        return self.failure
+
+    def enter(self, key: _Key, item: _Item, stopwatch: Stopwatch, size: int = 1) -> Ticket[_Key, _Item, _Answer]:
+        """Queue a question of so many images; `answer` waits for it.
 
         Raises:
             BusyError: as many wait as may.
@@ -101,7 +113,7 @@ class Batcher(Generic[_Key, _Item, _Answer]):
         if len(self._waiting) >= self._max_waiting:
             self.counts.shed += 1
             raise BusyError(f"{self._max_waiting} requests are waiting, which is all that is allowed; try again later")
-        ticket = Ticket(key, item, stopwatch, asyncio.get_running_loop().create_future())
+        ticket = Ticket(key, item, size, stopwatch, asyncio.get_running_loop().create_future())
         self._waiting.append(ticket)
         self._arrived.set()
         return ticket
@@ -157,15 +169,21 @@ class Batcher(Generic[_Key, _Item, _Answer]):
         self._forget_settled()
         if not self._waiting:
             return []
-        key = self._waiting[0].key
-        batch = [ticket for ticket in self._waiting if ticket.key == key][: self._largest]
+        oldest, *others = (ticket for ticket in self._waiting if ticket.key == self._waiting[0].key)
+        batch, images = [oldest], oldest.size
+        for ticket in others:
+            images += ticket.size
+            if images > self._largest:
+                break
+            batch.append(ticket)
         taken = set(map(id, batch))
         self._waiting = deque(ticket for ticket in self._waiting if id(ticket) not in taken)
         return batch
 
     async def _settle(self, batch: list[Ticket[_Key, _Item, _Answer]], worker: ThreadPoolExecutor) -> None:
-        began, stopwatch = time.perf_counter(), Stopwatch()
-        self.counts.sizes[len(batch)] += 1
+        self._began = began = time.perf_counter()
+        stopwatch = Stopwatch()
+        self.counts.sizes[sum(ticket.size for ticket in batch)] += 1
         items = [ticket.item for ticket in batch]
         work = asyncio.get_running_loop().run_in_executor(worker, self._compute, batch[0].key, items, stopwatch)
         try:
@@ -174,6 +192,8 @@ class Batcher(Generic[_Key, _Item, _Answer]):
             for ticket in batch:
                 ticket.fail(error)
             return
+        finally:
+            self._began = math.inf
         for ticket, answer in zip(batch, answers, strict=True):
             if not ticket.answer.done():
                 ticket.stopwatch.add("queue", (began - ticket.asked) * 1000)

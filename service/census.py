@@ -52,13 +52,13 @@ class Census(Collector):
 
     def _batcher(self) -> Iterator[Metric]:
         batcher = self._state.batcher
-        yield GaugeMetricFamily("purifier_batcher_waiting", "Images that wait for a batch.", value=batcher.waiting)
+        yield GaugeMetricFamily("purifier_batcher_waiting", "Requests that wait for a batch.", value=batcher.waiting)
         sizes = CounterMetricFamily("purifier_batches", "Batches computed, by number of images.", labels=("size",))
         for size, count in sorted(batcher.counts.sizes.items()):
             sizes.add_metric((str(size),), count)
         yield sizes
         given_up = CounterMetricFamily(
-            "purifier_batcher_given_up", "Images that were never computed, by reason.", labels=("reason",)
+            "purifier_batcher_given_up", "Requests that were never computed, by reason.", labels=("reason",)
         )
         for reason in ("shed", "expired", "abandoned"):
             given_up.add_metric((reason,), getattr(batcher.counts, reason))

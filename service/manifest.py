@@ -6,10 +6,11 @@ Written by `python -m training export`, verified by the service at start. Knows 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from service.errors import ManifestError
 from service.precision import Precision
@@ -100,6 +101,14 @@ class Manifest(_Entry):
     class_names: dict[str, Annotated[tuple[str, ...], Field(min_length=10, max_length=10)]]
     graphs: tuple[Graph, ...]
     samples: tuple[Samples, ...]
+
+    @field_validator("graphs")
+    @classmethod
+    def _named_apart(cls, graphs: tuple[Graph, ...]) -> tuple[Graph, ...]:
+        names = Counter(graph.name for graph in graphs)
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise ValueError(f"several graphs are named {', '.join(map(repr, twice))}; allowed: a name each")
+        return graphs
 
     @property
     def datasets(self) -> tuple[str, ...]:

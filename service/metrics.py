@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from service.catalog import NO_DEFENSE
-from service.prediction import Evidence
+from service.prediction import Defended
 
 _PREFIX = "purifier"
 _MS_PER_S = 1000
@@ -18,6 +18,7 @@ _MS_PER_S = 1000
 _DURATIONS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
 # Lengths of images with 784 pixels in [0, 1]; none is above 28.
 _RESIDUALS = (0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 14, 20, 28)
+_SHIFTS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SHED = frozenset({429, 503})
 NO_ROUTE = "(none)"
@@ -56,6 +57,13 @@ class Metrics:
             buckets=_RESIDUALS,
             registry=self.registry,
         )
+        self._shifts = Histogram(
+            f"{_PREFIX}_answer_shift",
+            "How far purification moved an answer: total variation distance of the probabilities, in [0, 1].",
+            ("dataset", "defense"),
+            buckets=_SHIFTS,
+            registry=self.registry,
+        )
         self._disagreements = Counter(
             f"{_PREFIX}_disagreements",
             "Answers that purification changed; compare with the count of residuals.",
@@ -75,11 +83,12 @@ class Metrics:
         for stage, duration_ms in durations_ms.items():
             self._durations.labels(endpoint, stage).observe(duration_ms / _MS_PER_S)
 
-    def purified(self, dataset: str, defense: str, evidence: Evidence) -> None:
+    def purified(self, dataset: str, defense: str, answer: Defended) -> None:
         """Add what one purification of a client's image changed; both names must be of the manifest."""
         if defense == NO_DEFENSE:
             return
-        self._residuals.labels(dataset, defense).observe(evidence.residual_l2)
+        self._residuals.labels(dataset, defense).observe(answer.evidence.residual_l2)
+        self._shifts.labels(dataset, defense).observe(answer.shift)
         disagreements = self._disagreements.labels(dataset, defense)
-        if evidence.disagreement:
+        if answer.evidence.disagreement:
             disagreements.inc()

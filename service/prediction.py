@@ -71,6 +71,11 @@ class Defended:
         )
         return cls(purified, prediction, undefended, evidence)
 
+    @property
+    def shift(self) -> float:
+        """How far the two answers are apart, in [0, 1]: the total variation distance of their probabilities."""
+        return float(np.abs(self.prediction.probabilities - self.undefended.probabilities).sum() / 2)
+
 
 @dataclass(frozen=True)
 class Defense:

@@ -62,11 +62,15 @@ class Settings(BaseSettings):
         32,
         ge=1,
         le=256,
-        description="at most so many classifications and purifications are computed together",
+        description="at most so many images are computed together; a request of /v2 may hold more, alone",
     )
     max_waiting: int = Field(64, ge=1, le=10_000, description="and how many may wait; more are answered 503")
     request_timeout_s: float = Field(
-        10, gt=0, le=600, allow_inf_nan=False, description="a classification or purification that takes longer gets 503"
+        10,
+        gt=0,
+        le=600,
+        allow_inf_nan=False,
+        description="a classification, purification or inference of /v2 that takes longer gets 504",
     )
     workers: int = Field(
         2, ge=1, le=64, description="pictures that are decoded at once, except small ones; max_waiting may wait"

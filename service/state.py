@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, Protocol
+
 from service.batching import Batcher
 from service.catalog import Catalog
+from service.drift import SecondLooks
 from service.errors import NotReadyError
 from service.lanes import Lane
 from service.latency import LatencyBook, Stopwatch
 from service.metrics import Metrics
+from service.oip.execution import Execution
+from service.oip.models import Model
 from service.oip.statistics import Statistics
-from service.prediction import Defended, Defense, Question
+from service.prediction import Defense
 from service.settings import Settings
+
+
+class _Answering(Protocol):
+    """What the batcher computes: a defense with its questions, or a graph with its tensors."""
+
+    def __hash__(self) -> int: ...
+
+    def answer(self, items: Sequence[Any], stopwatch: Stopwatch, /) -> Sequence[Any]: ...
 
 
 class ServiceState:
@@ -20,8 +34,9 @@ class ServiceState:
         self.settings = settings
         self.latency = LatencyBook()
         self.metrics = Metrics()
-        self.batcher: Batcher[Defense, Question, Defended] = Batcher(
-            Defense.answer,
+        # One for both protocols, since a session fills the processors by itself, and a limit is one for all.
+        self.batcher: Batcher[_Answering, Any, Any] = Batcher(
+            _answers,
             largest=settings.max_batch,
             max_waiting=settings.max_waiting,
             timeout_s=settings.request_timeout_s,
@@ -30,10 +45,12 @@ class ServiceState:
         self.heavy = Lane("attack or benchmark", workers=1, max_waiting=settings.max_waiting_attacks)
         self.tensors = Lane("tensor", workers=settings.workers, max_waiting=settings.max_waiting)
         self.inferences = Statistics()
+        self.second_looks = SecondLooks(self.batcher, self.metrics, self.defense)
         self.catalog: Catalog | None = None
         self.failure: str | None = None
         self.draining = False
         self._defenses: dict[tuple[str, str], Defense] = {}
+        self._executions: dict[str, Execution] = {}
 
     def loaded(self) -> Catalog:
         """The verified and warmed models.
@@ -49,12 +66,12 @@ class ServiceState:
         """The models, where new traffic is welcome.
 
         Raises:
-            NotReadyError: they are not loaded, the batcher has failed, or the server is shutting down.
+            NotReadyError: they are not loaded, the batcher has failed or hangs, or the server is shutting down.
         """
         if self.draining:
             raise NotReadyError("the server is shutting down; send new requests elsewhere")
-        if self.batcher.failure is not None:
-            raise NotReadyError(self.batcher.failure)
+        if (trouble := self.batcher.trouble) is not None:
+            raise NotReadyError(trouble)
         return self.loaded()
 
     async def defense(self, dataset: str, name: str) -> Defense:
@@ -69,3 +86,16 @@ class ServiceState:
             found = await self.pictures.run(lambda: Defense.of(self.loaded(), dataset, name), Stopwatch())
             known = self._defenses.setdefault((dataset, name), found)
         return known
+
+    async def execution(self, model: Model) -> Execution:
+        """A model that is open, one object each, so that its requests are batched together."""
+        known = self._executions.get(model.name)
+        if known is None:
+            session = await self.pictures.run(lambda: self.loaded().session(model.graph), Stopwatch())
+            opened = Execution(model.name, session, self.inferences.executions)
+            known = self._executions.setdefault(model.name, opened)
+        return known
+
+
+def _answers(asked: _Answering, items: Sequence[Any], stopwatch: Stopwatch) -> Sequence[Any]:
+    return asked.answer(items, stopwatch)

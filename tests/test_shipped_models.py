@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from service.attacks import fgsm, pgd
 from service.catalog import DEFAULT_DEFENSE, Catalog, FloatArray, IntArray, noise
 from service.latency import Stopwatch
 from service.manifest import Graph
+from service.oip.execution import Execution
+from service.oip.models import Model, offered
 from service.prediction import Defense, Question
 from training.export import verify_parity
 from training.gradient_graph import gradient_function
@@ -101,6 +104,25 @@ def test_an_answer_does_not_depend_on_the_neighbours_in_its_batch(served: Catalo
             np.testing.assert_array_equal(one.purified, same.purified)
             np.testing.assert_array_equal(one.prediction.probabilities, same.prediction.probabilities)
             np.testing.assert_array_equal(one.undefended.probabilities, same.undefended.probabilities)
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_an_inference_does_not_depend_on_the_requests_that_it_is_computed_with(catalog: Catalog, dataset: str) -> None:
+    images, _ = _samples(catalog, dataset, 20)
+    for model in offered(catalog).values():
+        if model.graph.dataset == dataset:
+            execution = Execution(model.name, catalog.session(model.graph), Counter())
+            requests = [_request(model, images[start:end]) for start, end in ((0, 1), (1, 4), (4, 5), (5, 20))]
+            together = execution.answer(requests, Stopwatch())
+            for request, outputs in zip(requests, together, strict=True):
+                (alone,) = execution.answer([request], Stopwatch())
+                for name, values in alone.items():
+                    np.testing.assert_array_equal(values, outputs[name], err_msg=model.name)
+
+
+def _request(model: Model, images: Any) -> dict[str, Any]:
+    arrays = {"images": images}
+    return arrays if model.graph.input("noise") is None else {**arrays, "noise": noise(model.graph, len(images), 7)}
 
 
 @pytest.mark.parametrize("dataset", DATASETS)

@@ -1,4 +1,6 @@
-"""Which graphs the protocol offers, how it describes them, and one inference of one of them. Knows no HTTP."""
+"""Which graphs the protocol offers, how it describes them, reads their requests and writes their answers. Knows no
+HTTP, and computes nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.catalog import Catalog, FloatArray, noise
-from service.errors import NotFoundError, TensorError, shortened
-from service.latency import Stopwatch
+from service.errors import ManifestError, NotFoundError, TensorError, shortened
+from service.inference import Tensors
 from service.manifest import Graph, TensorSpec
 from service.oip import tensors
 from service.oip.request import InferRequest, OutputChoice, only, parse, truth, whole_number
@@ -18,18 +20,25 @@ MAX_BATCH = 32
 PLATFORM = "onnxruntime_onnx"
 MAX_SEED = 2**32 - 1
 _OFFERED = ("classifier", "purifier", "pipeline")
+_RESERVED = ("", ".", "..", "stats")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
 # Draws of a normal distribution stay far below; without a limit finite noise could give infinite answers.
 _MAX_NOISE = 100.0
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A body to send, how much of it is JSON (None: all), and the images that were inferred."""
+class Inference:
+    """A request that was read: input arrays of as many rows each, and how the outputs are to be written."""
 
-    body: bytes
-    header_length: int | None
-    batch: int
+    arrays: dict[str, FloatArray]
+    outputs: tuple[OutputChoice, ...]
+    binary: bool
+    id: str | None
+
+    @property
+    def rows(self) -> int:
+        """How many images are asked about."""
+        return len(self.arrays["images"])
 
 
 @dataclass(frozen=True)
@@ -68,27 +77,25 @@ class Model:
             "output": [_tensor_config(spec) for spec in self.graph.outputs],
         }
 
-    def infer(self, catalog: Catalog, body: bytes, header_length: str | None, stopwatch: Stopwatch) -> Answer:
-        """Answer one request. Opens the graph where it is not open yet.
+    def read(self, body: bytes, header_length: str | None) -> Inference:
+        """A request off the wire; `header_length` is how much of it is JSON, as text (None: all).
 
         Raises:
             TensorError: the request breaks the protocol or a limit.
         """
-        with stopwatch.stage("decode"):
-            request, chunks = parse(body, header_length)
-            only(request.parameters, ["seed", "binary_data_output"], "the request")
-            arrays = self._arrays(request, chunks)
-            asked = self._asked(request)
-        session = catalog.session(self.graph)
-        with stopwatch.stage("infer"):
-            results = session.run(**arrays)
-        with stopwatch.stage("encode"):
-            heading = {"model_name": self.name, "model_version": VERSION}
-            if request.id is not None:
-                heading["id"] = request.id
-            outputs = [self._output(choice, results[choice.name], request) for choice in asked]
-            content, json_length = tensors.write(heading, outputs)
-        return Answer(content, json_length, len(arrays["images"]))
+        request, chunks = parse(body, header_length)
+        only(request.parameters, ["seed", "binary_data_output"], "the request")
+        arrays = self._arrays(request, chunks)
+        binary = truth(request.parameters, "binary_data_output", False, "the request")
+        return Inference(arrays, tuple(self._asked(request)), binary, request.id)
+
+    def write(self, inference: Inference, results: Tensors) -> tuple[bytes, int | None]:
+        """The body of the answer, and how much of it is JSON; None where all of it is."""
+        heading = {"model_name": self.name, "model_version": VERSION}
+        if inference.id is not None:
+            heading["id"] = inference.id
+        outputs = [self._output(choice, results[choice.name], inference.binary) for choice in inference.outputs]
+        return tensors.write(heading, outputs)
 
     def _arrays(self, request: InferRequest, chunks: list[bytes | None]) -> dict[str, FloatArray]:
         specs = {spec.name: spec for spec in self.inputs}
@@ -122,11 +129,9 @@ class Model:
             only(choice.parameters, ["binary_data", *(["classification"] if can_classify else [])], place)
             whole_number(choice.parameters, "classification", (1, len(self.class_names)), place)
             truth(choice.parameters, "binary_data", False, place)
-        truth(request.parameters, "binary_data_output", False, "the request")
         return request.outputs or [OutputChoice(name=name) for name in specs]
 
-    def _output(self, choice: OutputChoice, values: FloatArray, request: InferRequest) -> tensors.OutputTensor:
-        by_default = request.parameters.get("binary_data_output", False)
+    def _output(self, choice: OutputChoice, values: FloatArray, by_default: bool) -> tensors.OutputTensor:
         binary = bool(choice.parameters.get("binary_data", by_default))
         count = choice.parameters.get("classification")
         if count is None:
@@ -135,13 +140,20 @@ class Model:
 
 
 def offered(catalog: Catalog) -> dict[str, Model]:
-    """The models by name: the manifest's names, with a dash for what a path cannot hold ('mnist-classifier')."""
-    models = (
-        Model(_UNSAFE.sub("-", graph.name), graph, catalog.class_names(graph.dataset))
-        for graph in catalog.manifest.graphs
-        if graph.kind in _OFFERED
-    )
-    return {model.name: model for model in models}
+    """The models by name: the manifest's names, with a dash for what a path cannot hold ('mnist-classifier').
+
+    Raises:
+        ManifestError: two graphs would have one name, or one a name that has a meaning in paths.
+    """
+    models: dict[str, Model] = {}
+    for graph in catalog.manifest.graphs:
+        if graph.kind in _OFFERED:
+            name = _UNSAFE.sub("-", graph.name)
+            if name in models or name in _RESERVED:
+                taken = f"graph {models[name].graph.name!r}" if name in models else "another path of /v2/models"
+                raise ManifestError(f"graph {graph.name!r} would be {name!r} in /v2, as is {taken}; rename one of them")
+            models[name] = Model(name, graph, catalog.class_names(graph.dataset))
+    return models
 
 
 def find(catalog: Catalog, name: str) -> Model:

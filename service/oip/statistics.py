@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,7 +35,7 @@ def _compute() -> dict[str, _Duration]:
 
 @dataclass
 class _Counts:
-    """One model's. `inferences` counts images, the durations count requests; a request is one execution."""
+    """One model's. `inferences` counts images, the durations count requests, by the images of a request."""
 
     last_ms: int = 0
     inferences: int = 0
@@ -46,9 +47,12 @@ class _Counts:
 
 
 class Statistics:
-    """Since the start of the process; durations in nanoseconds."""
+    """Since the start of the process; durations in nanoseconds. `executions`: runs of each model, of one request or
+    of several.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self.executions: Counter[str] = Counter()
         self._clock = clock
         self._models: dict[str, _Counts] = {}
 
@@ -70,28 +74,27 @@ class Statistics:
 
     def told(self, models: Iterable[str]) -> dict[str, Any]:
         """The counts of those models, zeros for those that were not asked yet."""
-        return {"model_stats": [_told(model, self._models.get(model) or _Counts()) for model in models]}
+        return {"model_stats": [self._told(model, self._models.get(model) or _Counts()) for model in models]}
 
-
-def _told(model: str, counts: _Counts) -> dict[str, Any]:
-    compute = {name: duration.told() for name, duration in counts.compute.items()}
-    return {
-        "name": model,
-        "version": VERSION,
-        "last_inference": counts.last_ms,
-        "inference_count": counts.inferences,
-        "execution_count": counts.success.count,
-        "inference_stats": {
-            "success": counts.success.told(),
-            "fail": counts.fail.told(),
-            "queue": counts.queue.told(),
-            **compute,
-            # There is no cache, and clients look for the keys.
-            "cache_hit": _Duration().told(),
-            "cache_miss": _Duration().told(),
-        },
-        "batch_stats": [
-            {"batch_size": batch, **{name: duration.told() for name, duration in durations.items()}}
-            for batch, durations in sorted(counts.by_batch.items())
-        ],
-    }
+    def _told(self, model: str, counts: _Counts) -> dict[str, Any]:
+        compute = {name: duration.told() for name, duration in counts.compute.items()}
+        return {
+            "name": model,
+            "version": VERSION,
+            "last_inference": counts.last_ms,
+            "inference_count": counts.inferences,
+            "execution_count": self.executions[model],
+            "inference_stats": {
+                "success": counts.success.told(),
+                "fail": counts.fail.told(),
+                "queue": counts.queue.told(),
+                **compute,
+                # There is no cache, and clients look for the keys.
+                "cache_hit": _Duration().told(),
+                "cache_miss": _Duration().told(),
+            },
+            "batch_stats": [
+                {"batch_size": batch, **{name: duration.told() for name, duration in durations.items()}}
+                for batch, durations in sorted(counts.by_batch.items())
+            ],
+        }

@@ -29,8 +29,8 @@ async def defended(
     defense = await state.defense(query.dataset, query.defense)
     ticket = state.batcher.enter(defense, Question(image, query.seed), timer)
     async with cut_when_gone(request, ticket.abandon):
-        answer = await state.batcher.answer(ticket)
-    state.metrics.purified(query.dataset, query.defense, answer.evidence)
+        answer: Defended = await state.batcher.answer(ticket)
+    state.metrics.purified(query.dataset, query.defense, answer)
     return defense, answer
 
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Depends, Path, Request, Response
 
 from service import bodies
-from service.dependencies import Models, State, Timer, no_parameters
+from service.dependencies import Models, State, Timer, cut_when_gone, no_parameters
 from service.errors import NotFoundError, ServiceError, shortened
-from service.oip.models import VERSION, Model, find, offered
+from service.inference import Tensors
+from service.latency import Stopwatch
+from service.oip.models import VERSION, Inference, Model, find, offered
 from service.oip.request import MAX_BODY_BYTES, IndexRequest, inflate, read_json
 from service.routes.encoding import JSON
 from service.state import ServiceState
 
 _HEADER_LENGTH = "Inference-Header-Content-Length"
 _BINARY = "application/octet-stream"
+# What takes about as long to read or to write as a hop to a thread and back: an image as JSON.
+_SMALL_BODY, _SMALL_ANSWER = 16 * 1024, 4096
 _EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics")
 _BODY = {
     "requestBody": {
@@ -105,20 +110,48 @@ async def statistics(state: State, model: Named) -> dict[str, Any]:
 
 
 @_model.post("/infer", openapi_extra=_BODY)
-async def infer(request: Request, state: State, catalog: Models, timer: Timer, model: Named) -> Response:
-    """Run a model: tensors in, tensors out. Without the input `noise` or the parameter `seed` the noise is zero."""
+async def infer(request: Request, state: State, timer: Timer, model: Named) -> Response:
+    """Run a model: tensors in, tensors out. Without the input `noise` or the parameter `seed` the noise is zero.
+
+    All images of a request are computed at once, together with other requests that wait.
+    """
     try:
         with timer.stage("receive"):
             body = await _body(request, state)
-        header_length = request.headers.get(_HEADER_LENGTH)
-        answer = await state.tensors.run(lambda: model.infer(catalog, body, header_length, timer), timer)
+        inference = await _read(state, timer, model, body, request.headers.get(_HEADER_LENGTH))
+        execution = await state.execution(model)
+        ticket = state.batcher.enter(execution, inference.arrays, timer, size=inference.rows)
+        async with cut_when_gone(request, ticket.abandon):
+            results: Tensors = await state.batcher.answer(ticket)
+        content, json_length = await _written(timer, model, inference, results)
     except ServiceError:
         state.inferences.failed(model.name, timer.read_ms())
         raise
-    state.inferences.succeeded(model.name, answer.batch, timer.read_ms())
-    if answer.header_length is None:
-        return Response(answer.body, media_type=JSON)
-    return Response(answer.body, media_type=_BINARY, headers={_HEADER_LENGTH: str(answer.header_length)})
+    state.inferences.succeeded(model.name, inference.rows, timer.read_ms())
+    state.second_looks.at(model.graph, inference.arrays["images"])
+    if json_length is None:
+        return Response(content, media_type=JSON)
+    return Response(content, media_type=_BINARY, headers={_HEADER_LENGTH: str(json_length)})
+
+
+async def _read(
+    state: ServiceState, timer: Stopwatch, model: Model, body: bytes, header_length: str | None
+) -> Inference:
+    def read() -> Inference:
+        with timer.stage("decode"):
+            return model.read(body, header_length)
+
+    return read() if len(body) <= _SMALL_BODY else await state.tensors.run(read, timer)
+
+
+async def _written(timer: Stopwatch, model: Model, inference: Inference, results: Tensors) -> tuple[bytes, int | None]:
+    def write() -> tuple[bytes, int | None]:
+        with timer.stage("encode"):
+            return model.write(inference, results)
+
+    small = sum(values.nbytes for values in results.values()) <= _SMALL_ANSWER
+    # Not in a lane, which may refuse: this is computed already, and the batcher bounds how much of it there is.
+    return write() if small else await to_thread.run_sync(write)
 
 
 async def _body(request: Request, state: ServiceState) -> bytes:

@@ -2,64 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event
 from typing import Any
 
-import anyio
 import numpy as np
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from service.app import create_app
 from service.latency import Stopwatch
-from service.prediction import Defended, Defense, Question
+from service.prediction import Defense
 from service.settings import Settings
-from service.state import ServiceState
 from tests.service.asking import assert_problem, digit, png
 from tests.service.conftest import wait_until_ready
+from tests.service.gates import Gate, state_of, until
 
 PNG = {"content-type": "image/png"}
-_ANSWER = Defense.answer
-
-
-class Gate:
-    """Holds the worker at its first batch until it is opened."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.open, self.reached = Event(), Event()
-        self.batches: list[int] = []
-        gate = self
-
-        def answer(self: Defense, questions: Sequence[Question], stopwatch: Stopwatch) -> list[Defended]:
-            gate.reached.set()
-            assert gate.open.wait(20)
-            gate.batches.append(len(questions))
-            return _ANSWER(self, questions, stopwatch)
-
-        monkeypatch.setattr(Defense, "answer", answer)
-
-
-def _until(condition: Any) -> None:
-    async def wait() -> None:
-        with anyio.fail_after(20):
-            while not condition():
-                await anyio.sleep(0.005)
-
-    anyio.run(wait)
-
-
-def _state(app: FastAPI) -> ServiceState:
-    state: ServiceState = app.state.service
-    return state
 
 
 def test_concurrent_requests_are_computed_together_and_answered_as_if_alone(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate = Gate(monkeypatch)
+    gate = Gate(monkeypatch, Defense)
     app = create_app(settings)
     paths = [f"/classify?seed={seed}" for seed in range(6)]
     with TestClient(app) as client, ThreadPoolExecutor(8) as users:
@@ -73,7 +38,7 @@ def test_concurrent_requests_are_computed_together_and_answered_as_if_alone(
         first = users.submit(ask, "/classify")
         assert gate.reached.wait(20)
         rest = [users.submit(ask, path) for path in paths]
-        _until(lambda: _state(app).batcher.waiting == len(paths))
+        until(lambda: state_of(app).batcher.waiting == len(paths))
         gate.open.set()
         together = [first.result(20), *(answer.result(20) for answer in rest)]
         assert gate.batches == [1, 6]
@@ -84,14 +49,14 @@ def test_concurrent_requests_are_computed_together_and_answered_as_if_alone(
 def test_a_full_queue_sheds_with_a_503_that_says_when_to_come_back(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate = Gate(monkeypatch)
+    gate = Gate(monkeypatch, Defense)
     app = create_app(settings.model_copy(update={"max_waiting": 1}))
     with TestClient(app) as client, ThreadPoolExecutor(2) as users:
         wait_until_ready(client)
         taken = [users.submit(client.post, "/purify", content=digit(), headers=PNG)]
         assert gate.reached.wait(20)
         taken.append(users.submit(client.post, "/purify", content=digit(), headers=PNG))
-        _until(lambda: _state(app).batcher.waiting == 1)
+        until(lambda: state_of(app).batcher.waiting == 1)
         shed = client.post("/purify", content=digit(), headers=PNG)
         gate.open.set()
         assert_problem(shed, 503, "1 requests are waiting")
@@ -100,7 +65,7 @@ def test_a_full_queue_sheds_with_a_503_that_says_when_to_come_back(
 
 
 def test_a_request_that_waits_too_long_is_told_so(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = Gate(monkeypatch)
+    gate = Gate(monkeypatch, Defense)
     app = create_app(settings.model_copy(update={"request_timeout_s": 0.05}))
     with TestClient(app) as client:
         wait_until_ready(client)
@@ -109,7 +74,7 @@ def test_a_request_that_waits_too_long_is_told_so(settings: Settings, monkeypatc
 
 
 def test_a_request_whose_client_has_gone_is_not_computed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = Gate(monkeypatch)
+    gate = Gate(monkeypatch, Defense)
     app = create_app(settings)
     with TestClient(app) as client, ThreadPoolExecutor(1) as users:
         wait_until_ready(client)
@@ -137,7 +102,7 @@ def test_a_request_whose_client_has_gone_is_not_computed(settings: Settings, mon
         client.portal.call(app, scope, receive, send)
         gate.open.set()
         assert first.result(20).status_code == 200
-        assert _state(app).batcher.counts.abandoned == 1
+        assert state_of(app).batcher.counts.abandoned == 1
         assert gate.batches == [1]
 
 
@@ -145,7 +110,7 @@ def test_it_is_not_ready_while_the_batcher_has_failed(settings: Settings) -> Non
     app = create_app(settings)
     with TestClient(app) as client:
         wait_until_ready(client)
-        _state(app).batcher.failure = "the batcher failed"
+        state_of(app).batcher.failure = "the batcher failed"
         assert_problem(client.get("/readyz"), 503, "the batcher failed")
         assert_problem(client.post("/classify", content=digit(), headers=PNG), 503, "the batcher failed")
 
@@ -153,7 +118,7 @@ def test_it_is_not_ready_while_the_batcher_has_failed(settings: Settings) -> Non
 def test_a_large_picture_is_decoded_off_the_event_loop(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     large = png(np.zeros((65, 65), np.uint8))
     hops: list[str] = []
-    pictures = _state(client.app).pictures  # type: ignore[arg-type]
+    pictures = state_of(client.app).pictures  # type: ignore[arg-type]
     lane_run = pictures.run
 
     async def run(job: Any, stopwatch: Stopwatch) -> Any:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from service import __version__
 from service.app import create_app
 from service.catalog import Catalog
 from service.errors import BusyError
@@ -64,6 +67,14 @@ def test_stages_are_timed_where_they_happen(client: TestClient) -> None:
         assert grown(client, before, "purifier_stage_duration_seconds_count", **labels) == 1, stage
 
 
+def undefended(client: TestClient) -> Callable[[bytes], list[float]]:
+    def probabilities(picture: bytes) -> list[float]:
+        told: list[float] = client.post("/classify?defense=none", content=picture).json()["probabilities"]
+        return told
+
+    return probabilities
+
+
 def test_what_purification_changes_is_watched(client: TestClient) -> None:
     labels = {"dataset": "mnist", "defense": "autoencoder"}
     before = scrape(client)
@@ -73,6 +84,12 @@ def test_what_purification_changes_is_watched(client: TestClient) -> None:
     assert {answer.status_code for answer in answers} == {200}
     assert grown(client, before, "purifier_residual_l2_count", **labels) == 4
     assert grown(client, before, "purifier_disagreements_total", **labels) == 2
+    assert grown(client, before, "purifier_answer_shift_count", **labels) == 4
+    shifts = [
+        sum(abs(a - b) for a, b in zip(answer.json()["probabilities"], alone, strict=True)) / 2
+        for answer, alone in zip(answers[:2], map(undefended(client), pictures), strict=True)
+    ]
+    assert grown(client, before, "purifier_answer_shift_sum", **labels) == pytest.approx(2 * sum(shifts))
     evidence = [answer.json()["evidence"] for answer in answers[:2]]
     total = 2 * sum(item["residual_l2"] for item in evidence)
     assert grown(client, before, "purifier_residual_l2_sum", **labels) == pytest.approx(total)
@@ -103,7 +120,8 @@ def test_models_and_engine_are_told(client: TestClient, catalog: Catalog) -> Non
     version = catalog.runtime.version
     engine = {"asked": "cpu", "provider": "CPUExecutionProvider", "onnxruntime": version}
     assert value(samples, "purifier_provider_info", **engine) == 1
-    assert any(name == "purifier_build_info" for name, _ in samples)
+    (build,) = [dict(labels) for name, labels in samples if name == "purifier_build_info"]
+    assert build["version"] == __version__
 
 
 def test_lanes_and_readiness_are_those_of_this_moment(settings: Settings) -> None:
