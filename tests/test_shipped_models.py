@@ -19,8 +19,8 @@ from service.manifest import Graph
 from service.oip.execution import Execution
 from service.oip.models import Model, offered
 from service.prediction import Defense, Question
-from training.export import verify_parity
 from training.gradient_graph import gradient_function
+from training.parity import verify_parity
 from training.pipeline import freeze
 from training.served import current_rows, load_classifier, load_pipeline
 from training.tables import summary

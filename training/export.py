@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,25 +18,16 @@ from service import manifest as manifests
 from service.inference import Runtime, Session
 from service.manifest import Graph, HashedFile, Kind, Manifest, Samples, TensorSpec
 from training import metrics
+from training.commit import current_commit
 from training.data import Examples
-from training.errors import ExportError
+from training.entries import enter_dataset
 from training.gradient_graph import gradient_function, trace_gradient
 from training.onnx_graphs import OPSET, StoredTensors, share_weights, to_onnx, write_weights
+from training.parity import GRADIENT_OUTPUT, examples, verify_parity
 from training.pipeline import ClampedPurifier, Pipeline, Purifier, freeze
 from training.weights import count_parameters
 
-# An export changes models/, which is no other code.
-_CODE = (":/service", ":/training", ":/requirements")
-LOGITS_TOLERANCE = 1e-4
-GRADIENT_TOLERANCE = 1e-3
 SAMPLES_PER_CLASS = 20
-CLASS_NAMES = {
-    "mnist": tuple("0123456789"),
-    "fashion-mnist": (
-        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-    ),
-}
 _LICENCES = {
     "mnist": ("MNIST test set (LeCun, Cortes, Burges)", "CC BY-SA 3.0"),
     "fashion-mnist": ("Fashion-MNIST test set (Zalando SE)", "MIT"),
@@ -48,7 +37,6 @@ _LOGITS = TensorSpec(name="logits", shape=("N", 10))
 _PURIFIED = TensorSpec(name="purified_images", shape=("N", 1, 28, 28), minimum=0.0, maximum=1.0)
 _COTANGENT = TensorSpec(name="cotangent", shape=("N", 10))
 _SOFTMAX_WEIGHT = TensorSpec(name="softmax_weight", shape=("N", 1))
-_GRADIENT = TensorSpec(name="images_gradient", shape=("N", 1, 28, 28))
 
 
 @dataclass(frozen=True)
@@ -130,7 +118,7 @@ def export_dataset(
     # Only now, when everything has passed, do the new files take the old ones' place.
     shutil.rmtree(models / dataset, ignore_errors=True)
     folder.rename(models / dataset)
-    return _update_manifest(models, dataset, graphs, samples)
+    return enter_dataset(models, dataset, graphs, samples)
 
 
 def _plans(classifier: TrainedClassifier, purifiers: tuple[TrainedPurifier, ...]) -> Iterator[_Plan]:
@@ -141,7 +129,7 @@ def _plans(classifier: TrainedClassifier, purifiers: tuple[TrainedPurifier, ...]
         "none",
         classifier.module,
         vjp,
-        (_LOGITS, _GRADIENT),
+        (_LOGITS, GRADIENT_OUTPUT),
         ("classifier",),
         classifier.config,
     )
@@ -153,7 +141,7 @@ def _plans(classifier: TrainedClassifier, purifiers: tuple[TrainedPurifier, ...]
         clamped = freeze(ClampedPurifier(trained.module))
         yield _Plan("purifier", name, clamped, (_IMAGES, noise), (_PURIFIED,), (name,), config)
         yield _Plan("pipeline", name, pipeline, (_IMAGES, noise), (_LOGITS,), both, config)
-        yield _Plan("pipeline_gradient", name, pipeline, (*vjp, noise), (_LOGITS, _GRADIENT), both, config)
+        yield _Plan("pipeline_gradient", name, pipeline, (*vjp, noise), (_LOGITS, GRADIENT_OUTPUT), both, config)
 
 
 def _file_stem(plan: _Plan) -> str:
@@ -162,17 +150,10 @@ def _file_stem(plan: _Plan) -> str:
     return plan.defense if plan.kind == "purifier" else f"{plan.defense}_{plan.kind}"
 
 
-def _examples(inputs: tuple[TensorSpec, ...], n: int = 3) -> tuple[Tensor, ...]:
-    generator = torch.Generator().manual_seed(0)
-    return tuple(
-        torch.rand(*(n if size == "N" else size for size in spec.shape), generator=generator) for spec in inputs
-    )
-
-
 def _write(plan: _Plan, path: Path, stored: Mapping[str, StoredTensors]) -> None:
-    examples = _examples(plan.inputs)
-    module = trace_gradient(plan.module, examples) if plan.is_gradient else plan.module
-    model = to_onnx(module, examples, plan.inputs, plan.outputs)
+    given = examples(plan.inputs)
+    module = trace_gradient(plan.module, given) if plan.is_gradient else plan.module
+    model = to_onnx(module, given, plan.inputs, plan.outputs)
     share_weights(model, {key: place for name in plan.weights for key, place in stored[name].items()})
     model.producer_name = "adversarial-purifier"
     model.graph.name = path.stem
@@ -181,46 +162,6 @@ def _write(plan: _Plan, path: Path, stored: Mapping[str, StoredTensors]) -> None
     helper.set_model_props(model, {file.name: manifests.sha256(file) for file in weights})
     onnx.save_model(model, path)
     onnx.checker.check_model(path)
-
-
-def verify_parity(
-    reference: Callable[..., Any], session: Session, inputs: tuple[TensorSpec, ...], images: Tensor
-) -> float:
-    """The largest deviation of a graph from its torch reference over batches of one and of all images, real and noisy.
-
-    Raises:
-        ExportError: it exceeds 1e-4 on logits and purified images, or 1e-3 of their length on gradients (the median
-            over the images of a batch).
-    """
-    worst = 0.0
-    generator = torch.Generator().manual_seed(0)
-    for n in (1, len(images)):
-        examples = list(_examples(inputs, n))
-        noisy = (images[:n] + 0.3 * (torch.rand(n, 1, 28, 28, generator=generator) - 0.5)).clamp(0, 1)
-        for batch in (images[:n], noisy):
-            examples[0] = batch
-            expected = reference(*examples)
-            expected = expected if isinstance(expected, tuple) else (expected,)
-            found = session.run(**{spec.name: value.numpy() for spec, value in zip(inputs, examples, strict=True)})
-            for (name, values), wanted in zip(found.items(), expected, strict=True):
-                if n == 1 and name == _GRADIENT.name:
-                    continue  # one image has no median
-                worst = max(worst, _deviation(name, values, wanted.detach().numpy()))
-    return worst
-
-
-def _deviation(name: str, values: np.ndarray[Any, Any], reference: np.ndarray[Any, Any]) -> float:
-    if name == _GRADIENT.name:
-        # Where two values of a pooling window are equal but for rounding, torch and ONNX Runtime may send the gradient
-        # to different ones, and both are right. That changes single images, hence the median over the images.
-        lengths = np.sqrt(np.square(reference).sum(axis=(1, 2, 3)))
-        errors = np.sqrt(np.square(values - reference).sum(axis=(1, 2, 3))) / np.maximum(lengths, 1e-30)
-        deviation, tolerance = float(np.median(errors)), GRADIENT_TOLERANCE
-    else:
-        deviation, tolerance = float(np.abs(values - reference).max()), LOGITS_TOLERANCE
-    if not deviation <= tolerance:
-        raise ExportError(f"output {name!r} deviates from torch by {deviation:.2e}; allowed: {tolerance:.2e}")
-    return deviation
 
 
 def _measure(plan: _Plan, session: Session, test: Examples, folder: Path, runtime: Runtime) -> float | None:
@@ -283,34 +224,3 @@ def _write_samples(dataset: str, test: Examples, folder: Path) -> Samples:
         source=source,
         licence=licence,
     )
-
-
-def _update_manifest(models: Path, dataset: str, graphs: list[Graph], samples: Samples) -> Manifest:
-    path = models / manifests.FILE_NAME
-    old = manifests.read(models) if path.exists() else Manifest(class_names={}, graphs=(), samples=())
-    names = {**old.class_names, dataset: CLASS_NAMES[dataset]}
-    order = [name for name in CLASS_NAMES if name in names]
-    every_graph = [graph for graph in old.graphs if graph.dataset != dataset] + graphs
-    every_sample = [entry for entry in old.samples if entry.dataset != dataset] + [samples]
-    new = Manifest(
-        class_names={name: names[name] for name in order},
-        graphs=tuple(sorted(every_graph, key=lambda graph: order.index(graph.dataset))),
-        samples=tuple(sorted(every_sample, key=lambda entry: order.index(entry.dataset))),
-    )
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(new.model_dump(mode="json"), indent=2) + "\n")
-    temporary.replace(path)
-    return new
-
-
-def current_commit() -> str:
-    """The commit of the code at work, with "+" where the code differs from it; "unknown" outside a checkout."""
-    try:
-        commit = _git("describe", "--always", "--abbrev=12", "--exclude=*")
-        return commit + "+" if _git("status", "--porcelain", "--", *_CODE) else commit
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from service.manifest import Manifest
 from training import confusions, metrics, results
+from training.commit import current_commit
 from training.crafting import Array
-from training.export import current_commit
 from training.measurement import AttackSpec, View, attack_name, knowledge
 from training.results import Row
 from training.served import artefact, is_current

@@ -18,10 +18,10 @@ from training import canaries, foolbox_attacks
 from training.bench import TestBench
 from training.crafting import Array
 from training.data import Examples
-from training.export import LOGITS_TOLERANCE
 from training.fingerprint import fingerprint
 from training.measurement import AttackSpec, View
 from training.outcome import NOT_RUN, Finding, Outcome, outcome
+from training.parity import LOGITS_TOLERANCE
 from training.pipeline import TorchWhiteBox
 from training.protocols import HEADLINE_FGSM_EPS, HEADLINE_PGD_EPS, PGD_STEPS, zero_noise
 from training.results import Row, largest

@@ -6,7 +6,6 @@ purifier changes nothing.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,11 @@ import onnx
 from service import manifest as manifests
 from service.attacks import WhiteBox, fgsm, pgd
 from service.catalog import Catalog, Classifier
-from service.manifest import Graph, Manifest, MeasuredAccuracy
+from service.manifest import Graph, MeasuredAccuracy
+from training.commit import current_commit
 from training.data import Examples
+from training.entries import enter_beside
 from training.errors import ExportError
-from training.export import current_commit
 from training.quantization import quantize
 
 LARGEST_LOSS = 0.003
@@ -60,7 +60,7 @@ def quantize_classifier(dataset: str, *, train: Examples, test: Examples, models
             "accuracy": MeasuredAccuracy(clean_accuracy=found, n=len(test)),
         }
     )
-    _enter(models, catalog.manifest, source, entry)
+    enter_beside(models, source, entry)
     print(f"{entry.file}: clean accuracy {found}, fp32 {exact}")
     return entry
 
@@ -80,14 +80,3 @@ def _accuracy(classifier: Classifier, test: Examples) -> float:
     images = test.images.numpy()
     parts = [classifier.logits(images[first : first + _BATCH]) for first in range(0, len(images), _BATCH)]
     return round(float((np.concatenate(parts).argmax(axis=1) == test.labels.numpy()).mean()), 6)
-
-
-def _enter(models: Path, manifest: Manifest, source: Graph, entry: Graph) -> None:
-    """Put the entry behind its source's, in one step."""
-    kept = [graph for graph in manifest.graphs if graph.name != entry.name]
-    kept.insert(kept.index(source) + 1, entry)
-    new = manifest.model_copy(update={"graphs": tuple(kept)})
-    path = models / manifests.FILE_NAME
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(new.model_dump(mode="json"), indent=2) + "\n")
-    temporary.replace(path)

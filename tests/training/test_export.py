@@ -13,8 +13,9 @@ from service.inference import Runtime
 from service.manifest import TensorSpec
 from training.data import Examples
 from training.errors import ExportError
-from training.export import TrainedClassifier, TrainedPurifier, export_dataset, verify_parity
+from training.export import TrainedClassifier, TrainedPurifier, export_dataset
 from training.onnx_graphs import write_weights
+from training.parity import verify_parity
 from training.pipeline import ClampedPurifier, Pipeline, TorchWhiteBox, freeze
 from training.purifiers.paper_autoencoder import PaperAutoencoder
 from training.served import read_weights
