@@ -31,7 +31,8 @@ _HEADERS: dict[int, dict[str, Any]] = {
 def refusals(*statuses: int) -> Responses:
     """The statuses of errors that a route may answer with, described by the titles of our errors of that status."""
     titles: dict[int, list[str]] = {}
-    for error in (ServiceError, *ServiceError.__subclasses__()):
+    errors: list[type[ServiceError]] = [ServiceError, *ServiceError.__subclasses__()]
+    for error in errors:
         titles.setdefault(error.status, []).append(error.title)
     return {
         status: {

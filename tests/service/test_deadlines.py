@@ -17,6 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from service.deadlines import MAX_HEAD_BYTES, protocol_with
+from service.envelope import PROTECTION
 
 TIMEOUT_S = 0.4
 LATE_S = 10  # other work may hold the machine up
@@ -65,6 +66,7 @@ def assert_refused(received: bytes, status: int, fragment: str) -> None:
     head, _, body = received.partition(b"\r\n\r\n")
     assert head.startswith(f"HTTP/1.1 {status} ".encode())
     assert b"application/problem+json" in head
+    assert all(f"{name}: {value}".encode() in head for name, value in PROTECTION.items())
     problem = json.loads(body)
     assert problem["status"] == status
     assert fragment in problem["error"]

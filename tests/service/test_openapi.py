@@ -17,7 +17,7 @@ from schemathesis.specs.openapi import checks
 from service.app import create_app
 from service.settings import Settings
 from tests.service.asking import digit
-from tests.service.conftest import wait_until_ready
+from tests.service.gates import state_of, until
 from tests.service.oip.wire import digits, entry
 
 CHECKS = [
@@ -50,11 +50,10 @@ BODIES = {
 @pytest.fixture(scope="module")
 def schema(settings: Settings) -> Iterator[Any]:
     """Of an application that gives attacks no time to speak of."""
-    app = create_app(settings.model_copy(update={"attack_timeout_s": 0.1}))
+    app: Any = create_app(settings.model_copy(update={"attack_timeout_s": 0.1}))
     loaded = schemathesis.openapi.from_asgi("/openapi.json", app)
-    with asgi.get_client(app) as client:
-        client.base_url = "http://testserver"
-        wait_until_ready(client)
+    with asgi.get_client(app):
+        until(lambda: state_of(app).catalog is not None)
     yield loaded
     asgi.shutdown_lifespans()
 
