@@ -38,6 +38,7 @@ const attack = new Latest(async (signal) => {
     const found = await patiently(() => answerTo(state, known, signal), signal, mentionWait);
     await show(found.shown, names, performance.now() - began, signal);
     answer = found.raw;
+    byId("pictures").dataset.stale = false;
     say(byId("stage-error"), null);
     showRaw();
   } catch (error) {
@@ -102,15 +103,17 @@ addEventListener("hashchange", () => {
 });
 connection.check();
 
-/** An error of the stage, in words and where it occurred. */
+/** An error of the stage, in words and where it occurred; the pictures are of what was chosen before. */
 function mention(error) {
+  byId("verdict").textContent = "No answer to show.";
+  byId("pictures").dataset.stale = true;
   say(byId("stage-error"), error);
   connection.suspect(error);
 }
 
 function mentionWait(problem) {
-  mention(problem);
   say(byId("stage-error"), new Error(`${problem.message} This page then asks again by itself.`));
+  connection.suspect(problem);
 }
 
 function change(changes) {

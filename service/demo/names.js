@@ -15,7 +15,7 @@ const ATTACKS = {
   fgsm: "FGSM",
   fgsm_least_likely: "FGSM to the least likely class",
   jsma: "JSMA",
-  none: "none: the pictures as they are",
+  none: "no attack",
   pgd: "PGD",
   pgd_identity: "PGD as if the purifier changed nothing (BPDA)",
   random_noise: "random noise of ±",

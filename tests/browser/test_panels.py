@@ -84,7 +84,7 @@ def test_every_recorded_number_stands_beside_its_attackers_knowledge(shipped: Se
     page = visit(shipped).open("#method=fgsm")
     lines = page.locator("#records-table tbody tr")
     assert lines.count() == 5
-    assert [text.split(" ")[0] for text in lines.all_inner_texts()] == ["none:", "FGSM", "FGSM", "PGD", "PGD"]
+    assert [text.split(" ")[0] for text in lines.all_inner_texts()] == ["no", "FGSM", "FGSM", "PGD", "PGD"]
     page.get_by_role("button", name="All ").click()
     most: dict[tuple[str, float, str], dict[str, Any]] = {}
     for row in shipped.ask("results?dataset=mnist")["rows"]:

@@ -164,7 +164,10 @@ def test_a_refusal_is_told_in_the_services_words_where_it_occurs(shipped: Servic
     page.select_option("#lead", "7")
     words = "target_label is 7, which is what the classifier answers already; allowed: another class."
     expect(page.locator("#stage-error")).to_have_text(words)
+    expect(page.locator("#verdict")).to_have_text("No answer to show.")
+    expect(page.locator("#pictures")).to_have_attribute("data-stale", "true")
     page.select_option("#lead", "")
     expect(page.locator("#stage-error")).to_be_hidden()
+    expect(page.locator("#pictures")).to_have_attribute("data-stale", "false")
     settled(page)
     assert answers(page)["clean"] == "7"

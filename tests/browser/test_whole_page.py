@@ -88,7 +88,7 @@ def test_how_it_looks(shipped: Service, visit: Visiting, tmp_path: Path, name: s
 
 def test_who_wants_no_motion_gets_none(tiny: Service, visit: Visiting) -> None:
     page = visit(tiny, reduced_motion="reduce").open("#method=fgsm")
-    style = "() => getComputedStyle(document.querySelector('#pictures')).transitionDuration"
+    style = "() => getComputedStyle(document.querySelector('#pictures canvas')).transitionDuration"
     assert page.evaluate(style) == "0s"
     assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
 
