@@ -11,20 +11,20 @@ import anyio
 import anyio.to_thread
 from fastapi import Depends, FastAPI, Security
 from fastapi.security import HTTPBearer
-from starlette.middleware.cors import CORSMiddleware
 
 from service import __version__, problems, selftest
 from service.access import KeyRing
 from service.catalog import Catalog
 from service.census import Census
+from service.cors import CrossOriginMiddleware
 from service.dependencies import each_parameter_once
-from service.envelope import REQUEST_ID, EnvelopeMiddleware
+from service.envelope import EnvelopeMiddleware
 from service.errors import StartupError
 from service.gate import GateMiddleware
 from service.middleware import LatencyMiddleware
 from service.oip.models import offered
-from service.routes import ROUTERS, attack, health, metrics, page, purify
-from service.routes.documentation import PROBLEMS
+from service.routes import ROUTERS, health, metrics, page
+from service.routes.documentation import ANYWHERE, OF_RESOURCES, with_models
 from service.settings import Settings
 from service.state import ServiceState
 
@@ -33,11 +33,6 @@ _DESCRIPTION = (
     "Classifiers for MNIST and Fashion-MNIST behind a purifier that removes adversarial perturbations. Errors "
     "are `application/problem+json` and say what was found and what is allowed; unknown parameters are errors."
 )
-_CORS: dict[str, Any] = {
-    "allow_methods": ["GET", "POST"],
-    "allow_headers": ["Authorization", "Content-Type", "X-API-Key", REQUEST_ID],
-    "expose_headers": [REQUEST_ID, "Retry-After", "RateLimit", "RateLimit-Policy", *attack.HEADERS, *purify.HEADERS],
-}
 OnFailure = Callable[[str], None]
 
 
@@ -67,21 +62,25 @@ def create_app(settings: Settings, on_failure: OnFailure | None = None) -> FastA
         description=_DESCRIPTION,
         version=__version__,
         lifespan=lifespan,
-        responses=PROBLEMS,
+        responses=ANYWHERE,
         docs_url=None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
+        # It would name whatever host the request names.
+        redirect_slashes=False,
     )
     app.state.service = state
     # The last one added is the first that a request meets.
     app.add_middleware(GateMiddleware, settings=settings, keys=keys)
     app.add_middleware(LatencyMiddleware, service=state)
     if settings.cors_origins:
-        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **_CORS)
+        app.add_middleware(CrossOriginMiddleware, origins=settings.cors_origins)
     app.add_middleware(EnvelopeMiddleware)
     problems.install(app)
+    with_models(app)
     for router in ROUTERS:
-        app.include_router(router, dependencies=[Depends(each_parameter_once), *_documented(keys)])
+        dependencies = [Depends(each_parameter_once), *_documented(keys)]
+        app.include_router(router, dependencies=dependencies, responses=OF_RESOURCES)
     # Probes and links to the page add what they like to the query.
     app.include_router(health.router)
     app.include_router(metrics.router)

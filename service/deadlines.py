@@ -1,7 +1,7 @@
-"""Uvicorn's HTTP protocol with a deadline and a bound for what comes before a body, both of which it lacks.
+"""Uvicorn's HTTP protocol with deadlines and bounds for what is no body, all of which it lacks.
 
-Without them a client that sends nothing, half a head or an endless one holds a connection for ever. Bodies have their
-own deadline and bound, in `service.bodies`.
+Without them a client that sends nothing, half a head or an endless one holds a connection for ever, and one whose body
+ends in endless trailers fills the memory. Bodies have their own deadline and bound, in `service.bodies`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from service.envelope import REQUEST_ID, fresh_id
+from service.envelope import PROTECTION, REQUEST_ID, fresh_id
 
 MAX_HEAD_BYTES = 64 * 1024
+# As much as the sizes, with what ends them, that clients put before pieces of a body.
+_SIZE_BYTES = 16
 
 
 def protocol_with(header_timeout_s: float) -> type[HttpToolsProtocol]:
@@ -26,11 +28,18 @@ def protocol_with(header_timeout_s: float) -> type[HttpToolsProtocol]:
 
 
 class DeadlineProtocol(HttpToolsProtocol):
-    """Closes a connection on which neither a request is under way nor a complete head came in time."""
+    """Closes a connection on which neither a request is under way nor a complete head came in time, and one that brings
+    too much that is neither a head nor a body.
+
+    A body that was answered before all of it had come is read on, for as long as a head may take, and thrown away:
+    closed at once, the connection would be reset, and the client might never see its answer.
+    """
 
     header_timeout_s: ClassVar[float] = 10
     _deadline: asyncio.TimerHandle | None = None
-    _head_bytes = 0
+    # Of the head under way, or of the chunk sizes, extensions and trailers of the body under way.
+    _overhead_bytes = 0
+    _in_head = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """As uvicorn's; the clock starts."""
@@ -43,27 +52,50 @@ class DeadlineProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """As uvicorn's; the clock runs while there is no request, which also meets bytes after an early refusal."""
-        self._head_bytes += len(data)
+        """As uvicorn's; the clock runs while no answer is due."""
+        self._overhead_bytes += len(data)
         super().data_received(data)
         if self.transport.is_closing():
             return
-        # Uvicorn says that it is always there; before the first request it is None.
-        cycle: RequestResponseCycle | None = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            return
-        if self._deadline is None:
-            self._start()
-        if self._head_bytes > MAX_HEAD_BYTES:
+        if self._overhead_bytes > MAX_HEAD_BYTES:
+            found = "came without a complete head" if self._in_head else "of a body are chunk sizes or trailers"
             self._refuse(
                 HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-                f"{self._head_bytes} bytes came without a complete head; allowed: at most {MAX_HEAD_BYTES}",
+                f"{self._overhead_bytes} bytes {found}; allowed: at most {MAX_HEAD_BYTES}",
             )
+        elif self._deadline is None and (self._request is None or self._request.response_complete):
+            self._start()
+
+    def on_message_begin(self) -> None:
+        """As uvicorn's."""
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """As uvicorn's, but for trailers, which it would add to the headers that were read and judged long before."""
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """As uvicorn's; the clock stops."""
+        self._in_head = False
         self._stop()
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """As uvicorn's; a piece of a body pays for the size that stands before it."""
+        self._overhead_bytes = max(0, self._overhead_bytes - len(body) - _SIZE_BYTES)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """As uvicorn's."""
+        self._overhead_bytes = 0
+        super().on_message_complete()
+
+    @property
+    def _request(self) -> RequestResponseCycle | None:
+        # Uvicorn says that it is always there; before the first request it is None.
+        return self.cycle
 
     def send_400_response(self, msg: str) -> None:
         """As uvicorn's, but a problem."""
@@ -75,13 +107,13 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._deadline = self.loop.call_later(self.header_timeout_s, self._too_late)
 
     def _stop(self) -> None:
-        self._head_bytes = 0
+        self._overhead_bytes = 0
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
     def _too_late(self) -> None:
-        if self._head_bytes == 0 or self.cycle is not None:
+        if self._overhead_bytes == 0 or self._request is not None:
             # Nothing was asked, or it was answered before all of it had come.
             self.transport.close()
             return
@@ -91,21 +123,32 @@ class DeadlineProtocol(HttpToolsProtocol):
         )
 
     def _refuse(self, status: HTTPStatus, detail: str) -> None:
-        identity = fresh_id()
-        problem: dict[str, Any] = {
-            "type": f"urn:problem-type:purifier:{status.phrase.lower().replace(' ', '-')}",
-            "title": status.phrase,
-            "status": status,
-            "detail": detail,
-            "instance": "",
-            "error": detail,
-            "request_id": identity,
-        }
-        body = json.dumps(problem)
-        head = (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/problem+json\r\n"
-            f"Content-Length: {len(body)}\r\n{REQUEST_ID}: {identity}\r\nX-Content-Type-Options: nosniff\r\n"
-            "Connection: close\r\n\r\n"
-        )
-        self.transport.write((head + body).encode("ascii"))
+        request = self._request
+        if request is None or not request.more_body or not request.response_started:
+            # Else this would be a second answer to one request, which a proxy may take for that to its next one.
+            self.transport.write(_problem(status, detail))
         self.transport.close()
+
+
+def _problem(status: HTTPStatus, detail: str) -> bytes:
+    """A whole response, for where there is no application yet to answer."""
+    identity = fresh_id()
+    problem: dict[str, Any] = {
+        "type": f"urn:problem-type:purifier:{status.phrase.lower().replace(' ', '-')}",
+        "title": status.phrase,
+        "status": status,
+        "detail": detail,
+        "instance": "",
+        "error": detail,
+        "request_id": identity,
+    }
+    body = json.dumps(problem)
+    headers = {
+        "Content-Type": "application/problem+json",
+        "Content-Length": str(len(body)),
+        REQUEST_ID: identity,
+        "Connection": "close",
+        **PROTECTION,
+    }
+    lines = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", body]).encode("ascii")

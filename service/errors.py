@@ -86,6 +86,13 @@ class SwitchedOffError(ServiceError):
     title = "Switched off"
 
 
+class PreflightError(ServiceError):
+    """A web page of another origin may not ask this."""
+
+    status = HTTPStatus.FORBIDDEN
+    title = "Cross-origin request refused"
+
+
 class RateLimitError(ServiceError):
     """The client asks more often than it may."""
 

@@ -456,6 +456,7 @@ class ModelsAnswer(Answer):
 
     runtime: RuntimeAnswer
     datasets: dict[str, DatasetAnswer]
+    switched_off: tuple[str, ...] = Field(description="paths that the operator has not switched on; they answer 403")
 
 
 class ResultsAnswer(Answer):

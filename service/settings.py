@@ -18,7 +18,7 @@ SHIPPED_MODELS = Path(__file__).resolve().parent.parent / "models"
 _MEBIBYTE = 1024 * 1024
 _RATE_BEYOND_LOOPBACK = 600
 _HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$", max_length=253)]
-_Origin = Annotated[str, StringConstraints(pattern=r"^(\*|https?://[A-Za-z0-9.\[\]:-]+)$")]
+_Origin = Annotated[str, StringConstraints(pattern=r"^(\*|https?://[a-z0-9.\[\]:-]+)$")]
 
 
 def _split(given: object) -> object:

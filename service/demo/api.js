@@ -1,5 +1,14 @@
 // Talks to the service. Knows its addresses and how its errors read, and nothing of the page.
 
+import { keyHeaders } from "./key.js";
+
+const KEY_REFUSED = 401;
+const NOT_NOW = [429, 503];
+const FORBIDDEN = "urn:problem-type:purifier:forbidden"; // and not "switched-off", which no key changes
+
+/** Tells "refused", with the Problem as its detail, where another API key is wanted. */
+export const refusals = new EventTarget();
+
 /** An answer that is an error; its message is the service's own sentence. */
 export class Problem extends Error {
   constructor(status, detail, retryAfterS) {
@@ -30,10 +39,10 @@ export function address(path, query = {}) {
  * The answer to a request.
  * Throws Problem, Unreachable, or the AbortError of the signal in `options`.
  */
-export async function ask(path, { query, ...options } = {}) {
+export async function ask(path, { query, headers, ...options } = {}) {
   let response;
   try {
-    response = await fetch(address(path, query), options);
+    response = await fetch(address(path, query), { ...options, headers: { ...headers, ...keyHeaders() } });
   } catch (error) {
     throw error.name === "AbortError" ? error : new Unreachable();
   }
@@ -51,15 +60,38 @@ export async function askJson(path, options) {
   }
 }
 
+/**
+ * What `attempt()` resolves to; tried again, as often as it takes, where the service has no room at the moment or the
+ * client's minute is used up, and says when to come back. `onWait(problem)` is told of each such answer.
+ * Throws what `attempt` throws otherwise, and the AbortError of `signal`.
+ */
+export async function patiently(attempt, signal, onWait = () => {}) {
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!(error instanceof Problem) || !NOT_NOW.includes(error.status) || error.retryAfterS === null) throw error;
+      onWait(error);
+      await pause(1000 * error.retryAfterS, signal);
+    }
+  }
+}
+
 async function problemOf(response) {
   const retryAfter = Number(response.headers.get("Retry-After")) || null;
-  let detail = null;
+  let [type, detail] = [null, null];
   try {
-    detail = (await response.json()).detail;
-  } catch {
+    ({ type, detail } = await response.json());
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
     // Not ours: a proxy's error page, say. The status must do.
   }
-  return new Problem(response.status, sentence(detail ?? `The answer was ${response.status} ${response.statusText}.`), retryAfter);
+  const words = sentence(detail ?? `The answer was ${response.status} ${response.statusText}.`);
+  const problem = new Problem(response.status, words, retryAfter);
+  if (response.status === KEY_REFUSED || type === FORBIDDEN) {
+    refusals.dispatchEvent(new CustomEvent("refused", { detail: problem }));
+  }
+  return problem;
 }
 
 /** Text as a sentence: a capital, unless it begins with a parameter's name, and a full stop. */
@@ -78,7 +110,7 @@ export function base64Of(bytes) {
   return btoa(String.fromCharCode(...bytes));
 }
 
-export function pause(ms, signal) {
+function pause(ms, signal) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(resolve, ms);
     signal?.addEventListener("abort", () => {

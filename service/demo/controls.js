@@ -57,7 +57,7 @@ export class Controls {
     byId("eps-hint").textContent =
       state.eps >= LIMIT_EPS
         ? "Beyond the information limit: from 0.5 on any picture can be made plain grey."
-        : "Black is 0, white is 1.";
+        : "The largest change of a pixel, where black is 0 and white is 1.";
   }
 }
 

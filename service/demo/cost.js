@@ -1,6 +1,6 @@
 // Table 3: the latency of each loaded purifier, measured now, against the accuracy that was recorded.
 
-import { askJson } from "./api.js";
+import { askJson, patiently } from "./api.js";
 import { byId, duration, element, percent, say } from "./dom.js";
 import { defenseTitle } from "./names.js";
 import { accuracyAgainstTime, Figure, legend } from "./plot.js";
@@ -26,13 +26,22 @@ export class Cost {
     this.clear();
   }
 
+  /** Whether the server takes benchmarks. */
+  offer(offered) {
+    byId("cost-start").disabled = !offered;
+    if (!offered) byId("cost-status").textContent = "Its operator has not switched timing on (PURIFIER_BENCHMARKS=true).";
+  }
+
+  /** Empty axes: what stood there was of another data set. */
   clear() {
     this.#run?.abort();
+    say(byId("cost-error"), null);
     byId("cost-status").textContent = "";
     this.#draw([], []);
   }
 
   async #start() {
+    this.#run?.abort();
     const run = new AbortController();
     this.#run = run;
     const { dataset, defenses, rows } = this.choice();
@@ -43,7 +52,8 @@ export class Cost {
       for (const [number, defense] of defenses.entries()) {
         byId("cost-status").textContent = `Timing ${defenseTitle(defense)}, ${number + 1} of ${defenses.length} …`;
         const query = { dataset, defense, batch: 1, repeats: 50 };
-        const answer = await askJson("latency/benchmark", { method: "POST", query, signal: run.signal });
+        const ask = () => askJson("latency/benchmark", { method: "POST", query, signal: run.signal });
+        const answer = await patiently(ask, run.signal, ({ message }) => { byId("cost-status").textContent = message; });
         measured.push(point(defense, answer, recorded(rows, dataset, defense)));
         this.#draw(measured, dataset === "mnist" ? answer.paper : [], answer.paper_note);
       }
@@ -55,7 +65,7 @@ export class Cost {
         this.connection.suspect(error);
       }
     } finally {
-      byId("cost-start").disabled = false;
+      if (this.#run === run) byId("cost-start").disabled = false;
     }
   }
 

@@ -22,8 +22,10 @@ function filled(node, attributes, children) {
 
 /** Say an error in words where it occurred; null takes it away. */
 export function say(node, error) {
-  node.hidden = error === null;
-  node.textContent = error === null ? "" : error.message;
+  const words = error?.message ?? "";
+  node.hidden = words === "";
+  // Not again, lest a screen reader reads it again.
+  if (node.textContent !== words) node.textContent = words;
 }
 
 export const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;

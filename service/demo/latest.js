@@ -39,7 +39,7 @@ export class Latest {
       try {
         await this.#task(mine.signal);
       } catch (error) {
-        if (error.name !== "AbortError") throw error;
+        if (!mine.signal.aborted) throw error;
       }
       // Abandoned by `restart`, which has started another loop.
       if (this.#running !== mine) return;

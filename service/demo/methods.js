@@ -4,8 +4,8 @@ import { askJson } from "./api.js";
 import { attackTitle } from "./names.js";
 
 const HINTS = {
-  fgsm: "One full step, every pixel by ε, along the gradient’s sign.",
-  pgd: "Many small steps along the gradient, from a random start, no pixel ever further than ε.",
+  fgsm: "Asks the network once which way each pixel should move to hurt its answer (the gradient), and moves all by ε.",
+  pgd: "Asks the network again and again which way each pixel should move to hurt its answer (the gradient), and goes there in small steps, never further than ε.",
 };
 const AIMS = {
   budget: "Looks for the worst picture within its budget",

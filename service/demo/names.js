@@ -13,9 +13,12 @@ const ATTACKS = {
   cw: "C&W",
   ddn: "DDN",
   fgsm: "FGSM",
-  fgsm_least_likely: "FGSM, to the least likely class",
+  fgsm_least_likely: "FGSM to the least likely class",
   jsma: "JSMA",
+  none: "no attack",
   pgd: "PGD",
+  pgd_identity: "PGD as if the purifier changed nothing (BPDA)",
+  random_noise: "random noise of ±",
 };
 const DATASETS = { mnist: "MNIST digits", "fashion-mnist": "Fashion-MNIST" };
 

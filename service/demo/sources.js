@@ -1,30 +1,30 @@
 // Where the picture comes from: a shipped test image, the drawing pad, or a file. Knows no attack.
 
-import { address, ask, base64Of, bytesOf } from "./api.js";
-import { byId, element, say } from "./dom.js";
+import { ask, base64Of, bytesOf, patiently } from "./api.js";
+import { byId, say } from "./dom.js";
+import { prepared } from "./invert.js";
 import { Pad } from "./pad.js";
+import { Picker } from "./picker.js";
 
 const BRIGHT = 0.5;
 
 /** Tell `onSample(index)` and `onImage(base64, source)` what was chosen. */
 export class Sources {
   #dataset = null;
-  #listing = { samples: [] };
   #turn = 0;
   #file = null;
+  #given = null;
 
   constructor({ onSample, onImage, onSource }) {
-    this.onSample = onSample;
     this.onImage = onImage;
+    this.picker = new Picker(onSample);
     this.pad = new Pad(byId("pad"), (png) => this.#take(png, "draw"));
     byId("pad-clear").addEventListener("click", () => this.pad.clear());
-    byId("shuffle").addEventListener("click", () => this.#shuffle());
-    byId("samples").addEventListener("change", (event) => onSample(Number(event.target.value)));
     byId("file").addEventListener("change", (event) => this.#open(event.target.files[0]));
     byId("invert").addEventListener("change", () => this.#file && this.#open(this.#file));
     for (const radio of document.querySelectorAll("[name=source]")) {
       radio.addEventListener("change", () => {
-        this.#turn += 1; // A picture still on its way is not wanted any more.
+        this.drop();
         this.show(radio.value);
         onSource(radio.value);
       });
@@ -32,11 +32,15 @@ export class Sources {
     this.#watchDropAndPaste();
   }
 
-  /** Fill the picker with a data set's test images. */
-  list(dataset, listing, chosen) {
+  /** Offer a data set's test images. */
+  list(dataset, listing) {
     this.#dataset = dataset;
-    this.#listing = listing;
-    byId("samples").replaceChildren(...listing.samples.map((sample) => thumbnail(sample, chosen)));
+    this.picker.list(dataset, listing);
+  }
+
+  /** A picture that is still on its way is not wanted any more. */
+  drop() {
+    this.#turn += 1;
   }
 
   /** Show one source's panel, and mark what is chosen in it. */
@@ -45,31 +49,24 @@ export class Sources {
     for (const name of ["samples", "draw", "upload"]) byId(`panel-${name}`).hidden = name !== source;
     document.querySelector(`[name=source][value=${source}]`).checked = true;
     this.pad.centred = this.#dataset === "mnist";
-    if (sample === null) return;
-    const radio = document.querySelector(`[name=sample][value="${sample}"]`);
-    if (!radio) return;
-    radio.checked = true;
-    const box = byId("samples");
-    const { offsetTop, offsetHeight } = radio.parentElement;
-    if (offsetTop < box.scrollTop || offsetTop + offsetHeight > box.scrollTop + box.clientHeight) {
-      box.scrollTop = offsetTop - box.clientHeight / 2;
-    }
+    if (sample !== null) this.picker.mark(sample);
   }
 
-  /** Put a picture that was drawn before, base64 of a PNG, back onto the pad. */
-  async redraw(png) {
+  /** Put a picture of a link, base64 of a PNG, where it came from: onto the pad, or as the file to invert. */
+  async recall(source, png) {
+    if (source === "samples" || png === this.#given) return;
+    this.#given = png;
+    const picture = new Blob([bytesOf(png)], { type: "image/png" });
+    if (source === "upload") {
+      this.#file = picture;
+      byId("invert").checked = false;
+      return;
+    }
     try {
-      this.pad.restore(await createImageBitmap(new Blob([bytesOf(png)], { type: "image/png" })));
+      this.pad.restore(await createImageBitmap(picture));
     } catch {
       say(byId("picture-error"), new Error("The drawing in the link cannot be read."));
     }
-  }
-
-  #shuffle() {
-    const indices = this.#listing.samples.map((sample) => sample.index);
-    const index = indices[Math.floor(Math.random() * indices.length)];
-    this.show("samples", index);
-    this.onSample(index);
   }
 
   #watchDropAndPaste() {
@@ -115,53 +112,14 @@ export class Sources {
       const body = await picture;
       const query = { dataset: this.#dataset, defense: "none" };
       const headers = { Accept: "image/png", "Content-Type": "application/octet-stream" };
-      const response = await ask("purify", { method: "POST", query, headers, body });
+      const response = await patiently(() => ask("purify", { method: "POST", query, headers, body }));
       const image = base64Of(new Uint8Array(await response.arrayBuffer()));
       if (turn !== this.#turn) return; // A later picture was chosen while this one was on its way.
+      this.#given = image;
+      this.show(source);
       this.onImage(image, source);
-      say(byId("picture-error"), null);
     } catch (error) {
       if (turn === this.#turn) say(byId("picture-error"), error);
     }
   }
-}
-
-function thumbnail(sample, chosen) {
-  const radio = element("input", { type: "radio", name: "sample", value: sample.index, class: "hidden" });
-  radio.checked = sample.index === chosen;
-  const picture = element("img", {
-    src: address(sample.url.split("?")[0], Object.fromEntries(new URLSearchParams(sample.url.split("?")[1]))),
-    alt: `${sample.class_name}, test image ${sample.index}`,
-    width: 28,
-    height: 28,
-    loading: "lazy",
-  });
-  return element("label", { title: `${sample.class_name} (${sample.index})` }, radio, picture);
-}
-
-/** What to send for a file, and its mean brightness where the browser can read it. */
-async function prepared(file, invert) {
-  let bitmap = null;
-  try {
-    bitmap = await createImageBitmap(file);
-  } catch {
-    if (invert) throw new Error("This browser cannot read the picture, so it is not inverted; allowed: PNG and JPEG.");
-    // The service says what is wrong with it.
-    return [file, 0];
-  }
-  const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  context.drawImage(bitmap, 0, 0);
-  bitmap.close();
-  if (invert) {
-    context.globalCompositeOperation = "difference";
-    context.fillStyle = "#fff";
-    context.fillRect(0, 0, canvas.width, canvas.height);
-  }
-  const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
-  let sum = 0;
-  for (let i = 0; i < data.length; i += 4) sum += data[i] + data[i + 1] + data[i + 2];
-  const mean = sum / (data.length / 4) / 765;
-  return [invert ? await canvas.convertToBlob({ type: "image/png" }) : file, mean];
 }

@@ -1,7 +1,8 @@
-// The three pictures: what an attack did, and what the purifier made of it. Knows the answer of POST /attack alone.
+// The pictures: what an attack did, and what the purifier made of it. Knows answers alone, not where they come from.
 
 import { byId, duration, element } from "./dom.js";
 import { greysOf, paintDifference, paintGreys } from "./pixels.js";
+import { judge, verdict } from "./verdict.js";
 
 const COLOURS = { brighter: [224, 92, 46], darker: [52, 120, 190] };
 const STAGES = [
@@ -12,45 +13,31 @@ const STAGES = [
 ];
 
 /**
- * Show an answer; `classNames` are those of its data set, `roundTripMs` is what the browser measured.
+ * Show an answer, whose `adversarial` is null where nothing was attacked; `classNames` are those of its data set,
+ * `roundTripMs` is what the browser measured.
  * Throws AbortError where the answer is not wanted any more.
  */
 export async function show(answer, classNames, roundTripMs, signal) {
-  const [clean, adversarial, purified] = await Promise.all(
-    ["clean", "adversarial", "purified"].map((role) => greysOf(answer[role].image_png)),
-  );
+  const roles = ["clean", "adversarial", "purified"].filter((role) => answer[role] !== null);
+  const greys = await Promise.all(roles.map((role) => greysOf(answer[role].image_png)));
   signal.throwIfAborted();
-  const truth = answer.true_label ?? answer.parameters.label;
-  const judged = judge(answer, truth);
-  picture("clean", clean, answer.clean, judged.clean, classNames, truth);
-  picture("adversarial", adversarial, answer.adversarial, judged.adversarial, classNames, truth);
-  picture("purified", purified, answer.purified, judged.purified, classNames, truth);
-  change(clean, adversarial, answer);
-  byId("verdict").replaceChildren(...verdict(answer, judged, classNames[truth]));
+  const marks = judge(answer);
+  roles.forEach((role, order) => picture(role, greys[order], answer[role], marks[role], classNames, answer.truth));
+  if (answer.adversarial !== null) change(greys[0], greys[1], answer);
+  byId("verdict").replaceChildren(...verdict(answer, marks, classNames));
   timings(answer.timings_ms, roundTripMs);
-}
-
-/** Which answer is right, wrong or rescued. */
-export function judge(answer, truth) {
-  const right = (role) => answer[role].label === truth;
-  const after = right("purified") ? (right("adversarial") ? "right" : "rescued") : "wrong";
-  return {
-    clean: right("clean") ? "right" : "wrong",
-    adversarial: right("adversarial") ? "right" : "wrong",
-    purified: after,
-  };
 }
 
 function picture(role, greys, view, mark, classNames, truth) {
   const figure = document.querySelector(`[data-role=${role}]`);
-  figure.dataset.mark = mark;
+  figure.dataset.mark = mark ?? "";
   const canvas = figure.querySelector("canvas");
   paintGreys(canvas, greys);
   const title = figure.querySelector("h3").textContent;
-  canvas.setAttribute("aria-label", `${title} picture, read as ${view.class_name}: ${mark}`);
+  canvas.setAttribute("aria-label", `${title} picture, read as ${view.class_name}${mark === null ? "" : `: ${mark}`}`);
   figure.querySelector(".reads").replaceChildren(
     element("span", { class: "answer" }, element("span", { class: "visually-hidden" }, "read as "), view.class_name),
-    element("span", { class: "mark" }, mark),
+    ...(mark === null ? [] : [element("span", { class: "mark" }, mark)]),
   );
   const bars = figure.querySelector(".bars");
   if (bars.children.length !== view.probabilities.length) {
@@ -63,7 +50,7 @@ function picture(role, greys, view, mark, classNames, truth) {
     track.firstChild.style.setProperty("--share", probability);
     value.textContent = (100 * probability).toFixed(1);
     row.classList.toggle("top", label === view.label);
-    row.classList.toggle("truth", label === truth);
+    row.classList.toggle("truth", label === (truth ?? view.label)); // what nobody calls wrong is not shown as wrong
   });
 }
 
@@ -79,12 +66,15 @@ function change(clean, adversarial, answer) {
   const { linf, l2 } = answer.perturbation;
   const factor = largest > 0 ? 255 / largest : 1;
   const amplified = largest > 0 ? `× ${factor.toFixed(factor < 10 ? 1 : 0)}` : "none";
-  figure.querySelector(".reads").replaceChildren(element("span", { class: "answer" }, amplified));
+  figure.querySelector(".reads").replaceChildren(
+    element("span", { class: "answer" }, amplified),
+    ...(largest > 0 ? [element("span", { class: "hint" }, "amplified")] : []),
+  );
   figure.querySelector("canvas").setAttribute("aria-label", `The change, amplified ${amplified}`);
   figure.querySelector(".sizes").replaceChildren(
-    ...term("largest", linf.toFixed(3)),
-    ...term("length (L2)", l2.toFixed(2)),
-    ...term("allowed", String(answer.parameters.eps ?? "any")),
+    ...term("largest, of a pixel", linf.toFixed(3)),
+    ...term("allowed, ε", String(answer.parameters.eps ?? "any")),
+    ...term("of all pixels (L2)", l2.toFixed(2)),
     ...term("attacker", answer.knowledge.replace("_", " ")),
   );
   byId("budget").hidden = answer.parameters.norm !== "linf" || answer.parameters.eps === undefined;
@@ -92,28 +82,8 @@ function change(clean, adversarial, answer) {
 
 const term = (name, value) => [element("dt", {}, name), element("dd", {}, value)];
 
-/** The story in one sentence, the turning points marked. */
-function verdict(answer, judged, truth) {
-  const strong = (text, mark) => element("strong", { "data-mark": mark }, text);
-  if (judged.clean === "wrong") {
-    const start = `Even untouched, the network takes this ${truth} for `;
-    const end = answer.purified.label === answer.clean.label ? "; so it does purified." : `; purified, for ${answer.purified.class_name}.`;
-    return [start, strong(answer.clean.class_name, "wrong"), end];
-  }
-  const after = { right: "right", rescued: "rescued", wrong: "wrong" }[judged.purified];
-  const purified = [strong(answer.purified.class_name, judged.purified)];
-  if (judged.adversarial === "right") {
-    const held = [`The network reads ${truth}, attacked and all`];
-    if (after === "right") return [...held, "; purified it reads ", ...purified, " too."];
-    return [...held, "; but purified it reads ", ...purified, "."];
-  }
-  const start = [`The network reads ${truth}. Attacked, it reads `, strong(answer.adversarial.class_name, "wrong"), "."];
-  if (after === "rescued") return [...start, " Purified, ", ...purified, " again: ", strong("rescued", "rescued"), "."];
-  return [...start, " Purified, it reads ", ...purified, ": not rescued."];
-}
-
 function timings(stages, roundTripMs) {
-  const known = STAGES.map(([name, title]) => [name, title, stages[name] ?? 0]);
+  const known = STAGES.filter(([name]) => name in stages).map(([name, title]) => [name, title, stages[name]]);
   const rest = Math.max(0, stages.total - known.reduce((sum, [, , ms]) => sum + ms, 0));
   const rows = [...known, ["other", "waiting, encoding", rest]];
   byId("timing-bar").replaceChildren(

@@ -1,7 +1,7 @@
 // Accuracy against eps, computed live: every test image is attacked at every strength, one request at a time, so that
 // the pictures above stay quick meanwhile. All points grow together, image by image.
 
-import { askJson, pause, Problem, Unreachable } from "./api.js";
+import { askJson, patiently } from "./api.js";
 import { byId, duration, element, percent, say } from "./dom.js";
 import { datasetTitle, defenseTitle } from "./names.js";
 import { accuracyLines, Figure, legend } from "./plot.js";
@@ -9,9 +9,9 @@ import { accuracyLines, Figure, legend } from "./plot.js";
 const STRENGTHS = { fgsm: [0.1, 0.2, 0.3, 0.4, 0.5], other: [0.05, 0.1, 0.15, 0.2, 0.3] };
 const STEPS = 10; // where a method walks: quick enough to wait for, and said beside the figure
 const SERIES = [
-  { name: "undefended", label: "without purifier (oblivious)" },
-  { name: "defended", label: "with purifier (oblivious)" },
-  { name: "adaptive", label: "with purifier (adaptive)" },
+  { name: "undefended", label: "no purifier" },
+  { name: "defended", label: "purifier, unknown to the attacker (oblivious)" },
+  { name: "adaptive", label: "purifier, known to the attacker (adaptive)" },
 ];
 const Z = 1.96;
 
@@ -32,9 +32,16 @@ export class Sweep {
     this.#run?.abort();
   }
 
+  /** Whether the server runs attacks. */
+  offer(offered) {
+    byId("sweep-start").disabled = !offered;
+    if (!offered) byId("sweep-status").textContent = "Its operator has not switched attacks on (PURIFIER_ATTACKS=true).";
+  }
+
   /** Empty axes: what stood there was of another data set. */
   clear() {
     this.cancel();
+    say(byId("sweep-error"), null);
     byId("sweep-status").textContent = "";
     this.#draw([], STRENGTHS.other, "nothing computed yet");
   }
@@ -63,14 +70,15 @@ export class Sweep {
         for (const eps of strengths) {
           for (const target of ["classifier", "pipeline"]) {
             const query = { ...common, target, eps, sample: sample.index, label: sample.label };
-            tally.count(target, eps, await patiently(query, run.signal), sample.label);
+            const ask = () => askJson("attack", { method: "POST", query, signal: run.signal });
+            tally.count(target, eps, await patiently(ask, run.signal, this.#wait), sample.label);
             this.#progress(tally.answers, samples.length * strengths.length * 2, performance.now() - began);
           }
         }
         tally.finish();
         this.#draw(tally.series(), strengths, what, { images: tally.images, strength });
       }
-      byId("sweep-status").textContent = `${what}: ${tally.images} test images in ${duration(performance.now() - began)}.`;
+      byId("sweep-status").textContent = `${tally.images} test images in ${duration(performance.now() - began)}.`;
     } catch (error) {
       if (error.name === "AbortError") {
         byId("sweep-status").textContent = `Cancelled after ${tally.images} of ${samples.length} test images.`;
@@ -81,6 +89,10 @@ export class Sweep {
     } finally {
       if (this.#run === run) this.#busy(false);
     }
+  }
+
+  #wait({ message }) {
+    byId("sweep-status").textContent = message;
   }
 
   #busy(busy) {
@@ -110,19 +122,6 @@ export class Sweep {
       below.push(element("p", { class: "hint" }, caption), table(series, strengths));
     }
     this.#figure.show((width) => [legend(SERIES), accuracyLines(series, { ...axes, width }), ...below]);
-  }
-}
-
-/** The answer, also where the server has no room at the moment. */
-async function patiently(query, signal) {
-  for (;;) {
-    try {
-      return await askJson("attack", { method: "POST", query, signal });
-    } catch (error) {
-      if (!(error instanceof Problem) || error.status !== 503 || error.retryAfterS === null) throw error;
-      await pause(1000 * error.retryAfterS, signal);
-      if (signal.aborted) throw new Unreachable();
-    }
   }
 }
 

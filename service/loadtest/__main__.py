@@ -18,10 +18,10 @@ def main(arguments: list[str] | None = None) -> int:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         return _refuse(f"{' and '.join(missing)} cannot be imported; pip install 'adversarial-purifier[loadtest]'")
-    from service.loadtest.command import run  # noqa: PLC0415  # after the check: it imports what may be missing
+    from service.loadtest import command, soak  # noqa: PLC0415  # after the check: they import what may be missing
 
     try:
-        return run(chosen)
+        return command.run(chosen) if chosen.soak is None else soak.run(chosen)
     except (TargetError, OSError) as error:
         return _refuse(str(error))
 

@@ -50,7 +50,7 @@ async def _measure(url: str, chosen: argparse.Namespace, plan: Plan, found: Find
         send = sender(client, chosen.path, bodies)
         await _first(client, chosen.path, bodies[0])
         facts = {"target": url + chosen.path, **await _server(client), **_here()}
-        with _interrupting(stop):
+        with interrupting(stop):
             await plan.run(send, sender(client, chosen.no_op), found, stop, Progress(plan.total_s, sys.stderr))
     return facts
 
@@ -101,7 +101,7 @@ def _here() -> dict[str, str]:
 
 
 @contextmanager
-def _interrupting(stop: Stop) -> Iterator[None]:
+def interrupting(stop: Stop) -> Iterator[None]:
     """The first Ctrl-C asks to stop; the next one ends the process as usual."""
     loop = asyncio.get_running_loop()
 

@@ -11,6 +11,7 @@ from service.loadtest.plan import Plan
 
 _SWEEP = (1, 2, 4, 8, 16, 32, 64)
 _MOST_USERS = 1000
+_WARM_UP_S = 2.0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,10 +30,22 @@ def parser() -> argparse.ArgumentParser:
         "--rate", type=_positive, nargs="+", default=[], help="open loops of so many requests a second, and no others"
     )
     made.add_argument("--seconds", type=_positive, default=5.0, help="of each stage (default 5)")
-    made.add_argument("--warm-up", type=_positive, default=2.0, help="seconds that are not counted (default 2)")
+    made.add_argument("--warm-up", type=_positive, help="seconds that are not counted (default 2, of a soak 30)")
     made.add_argument("--timeout", type=_positive, default=30.0, help="seconds a request may take (default 30)")
     made.add_argument("--seed", type=int, default=0, help="of the arrivals (default 0)")
     made.add_argument("--html", type=Path, help="write the report with the curve to this file")
+    made.add_argument(
+        "--soak",
+        type=_positive,
+        help="instead: so many minutes of one --rate and of hostile requests; every answer is compared with the one "
+        "given before, the memory is watched, and the status is 1 where something is not as it must be",
+    )
+    made.add_argument(
+        "--hostile-rate", type=_positive, default=4.0, help="hostile requests a second of a soak (default 4)"
+    )
+    made.add_argument(
+        "--terminate", type=int, metavar="PID", help="the service's, which gets SIGTERM under load after a soak"
+    )
     made.add_argument("--allow-remote", action="store_true", help="load another host, whose owner agrees")
     return made
 
@@ -44,7 +57,7 @@ def plan(chosen: argparse.Namespace) -> Plan:
         users=tuple(sorted(set(users))),
         rates=tuple(chosen.rate),
         seconds=chosen.seconds,
-        warm_up_s=chosen.warm_up,
+        warm_up_s=chosen.warm_up or _WARM_UP_S,
         calibration_s=min(1.0, chosen.seconds),
         overload=not chosen.rate,
         seed=chosen.seed,

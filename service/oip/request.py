@@ -130,11 +130,11 @@ def read_json(data: bytes, shape: type[_Model]) -> _Model:
     """The JSON document as that model.
 
     Raises:
-        TensorError: it is not UTF-8, not JSON, too deep, or of another shape.
+        TensorError: it is not UTF-8, not JSON, too deep, names a key twice, or is of another shape.
     """
     try:
         # Not pydantic's own parser, which takes 100 times the text's size for lists of empty lists.
-        return shape.model_validate(json.loads(data.decode()))
+        return shape.model_validate(json.loads(data.decode(), object_pairs_hook=_each_key_once))
     except ValidationError as error:
         items = error.errors(include_url=False)
         sentences = [f"{_place(item['loc'])} is {shortened(item['input'])}: {item['msg']}" for item in items]
@@ -143,6 +143,14 @@ def read_json(data: bytes, shape: type[_Model]) -> _Model:
         raise TensorError(f"the JSON of {len(data)} bytes is nested too deeply to be read") from error
     except ValueError as error:
         raise TensorError(f"the first {len(data)} bytes of the body are not JSON in UTF-8: {error}") from error
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Raises TensorError where a key is given twice: another reader of the same JSON may take the other value."""
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        _refuse_twice("key", [key for key, _ in pairs])
+    return document
 
 
 def only(parameters: Parameters, allowed: Iterable[str], place: str) -> None:

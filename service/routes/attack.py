@@ -15,7 +15,7 @@ from service.errors import ParameterError
 from service.latency import Stopwatch
 from service.leash import Leash
 from service.routes import encoding
-from service.routes.documentation import image_body, method_parameters, png
+from service.routes.documentation import OF_PICTURES, image_body, method_parameters, png, refusals
 from service.schemas import (
     AttackAnswer,
     AttackCost,
@@ -47,7 +47,11 @@ async def attacks() -> MethodsAnswer:
 @router.post(
     "/attack",
     response_model=AttackAnswer,
-    responses={200: png("What the attack did; with Accept: image/png the adversarial image alone", HEADERS)},
+    responses={
+        200: png("What the attack did; with Accept: image/png the adversarial image alone", HEADERS),
+        **OF_PICTURES,
+        **refusals(406),
+    },
     openapi_extra={**image_body(required=False), "parameters": method_parameters()},
 )
 async def attack(

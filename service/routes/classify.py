@@ -8,13 +8,13 @@ from fastapi import APIRouter, Query, Request
 
 from service.dependencies import ImageBytes, Models, State, Timer
 from service.routes import defending, encoding
-from service.routes.documentation import image_body
+from service.routes.documentation import OF_PICTURES, image_body
 from service.schemas import ClassifyAnswer, ClassifyTimings, DefendedQuery
 
 router = APIRouter(tags=["classify"])
 
 
-@router.post("/classify", openapi_extra=image_body(required=True))
+@router.post("/classify", responses=OF_PICTURES, openapi_extra=image_body(required=True))
 async def classify(
     request: Request,
     state: State,

@@ -2,24 +2,71 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 
 from service import bodies
 from service.attacks import ATTACKS, Parameter
+from service.errors import ServiceError
+from service.oip.request import IndexRequest, InferRequest
 from service.schemas import Problem
 
 Responses = dict[int | str, dict[str, Any]]
 _BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
-_PROBLEM = {"application/problem+json": {"schema": Problem.model_json_schema()}}
-
-PROBLEMS: Responses = {
-    "4XX": {"description": "What was found, and what is allowed", "content": _PROBLEM},
-    "5XX": {
-        "description": "Busy, not ready (see Retry-After) or failed",
-        "model": Problem,
-        "content": _PROBLEM,
-    },
+_PLACE = "#/components/schemas/{model}"
+_MODELS: tuple[type[BaseModel], ...] = (Problem, InferRequest, IndexRequest)
+_PROBLEM = {"application/problem+json": {"schema": {"$ref": _PLACE.format(model="Problem")}}}
+_WAITING = {"Retry-After": {"description": "seconds until the same request may succeed", "schema": {"type": "integer"}}}
+_HEADERS: dict[int, dict[str, Any]] = {
+    401: {"WWW-Authenticate": {"description": "how to send a key", "schema": {"type": "string"}}},
+    429: _WAITING,
+    503: _WAITING,
 }
+
+
+def refusals(*statuses: int) -> Responses:
+    """The statuses of errors that a route may answer with, described by the titles of our errors of that status."""
+    titles: dict[int, list[str]] = {}
+    errors: list[type[ServiceError]] = [ServiceError, *ServiceError.__subclasses__()]
+    for error in errors:
+        titles.setdefault(error.status, []).append(error.title)
+    return {
+        status: {
+            "description": ", ".join(dict.fromkeys(titles.get(status, [HTTPStatus(status).phrase]))),
+            "content": _PROBLEM,
+            "headers": _HEADERS.get(status, {}),
+        }
+        for status in statuses
+    }
+
+
+ANYWHERE = refusals(500)
+# By the gate, by unknown or repeated parameters, and before the models are loaded.
+OF_RESOURCES = refusals(401, 403, 422, 429, 503)
+OF_BODIES = refusals(408, 413, 415)
+OF_PICTURES = OF_BODIES | refusals(504)
+
+
+def refer(model: type[BaseModel]) -> dict[str, str]:
+    """A reference to the schema of a model among `_MODELS`."""
+    return {"$ref": _PLACE.format(model=model.__name__)}
+
+
+def with_models(app: FastAPI) -> None:
+    """Put the schemas where `refer` finds them. FastAPI does so only for what it reads or writes itself, as JSON."""
+    usual = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = usual()
+        _, schemas = models_json_schema([(model, "validation") for model in _MODELS], ref_template=_PLACE)
+        document["components"]["schemas"].update(schemas["$defs"])
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def image_body(*, required: bool) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from service.dependencies import State
+from service.routes.documentation import refusals
 from service.routes.models import runtime_answer
 from service.schemas import HealthAnswer, ReadyAnswer
 
@@ -19,7 +20,7 @@ async def healthz() -> HealthAnswer:
 
 
 @router.head("/readyz", include_in_schema=False)
-@router.get("/readyz")
+@router.get("/readyz", responses=refusals(503))
 async def readyz(state: State) -> ReadyAnswer:
     """Whether requests are welcome: 503 until the models are verified and warm, and from SIGTERM on."""
     catalog = state.ready()

@@ -10,6 +10,7 @@ from service.benchmark import PAPER_ACCURACY, PAPER_NOTE, PAPER_SECONDS, Timing,
 from service.dependencies import Models, State, Timer, no_body, no_parameters
 from service.errors import ParameterError
 from service.latency import RELATIVE_ERROR, WINDOW_S, Percentiles
+from service.routes.documentation import refusals
 from service.schemas import (
     MAX_BENCHMARK_IMAGES,
     BenchmarkAnswer,
@@ -42,7 +43,7 @@ async def latency(state: State) -> LatencyAnswer:
     )
 
 
-@router.post("/benchmark", dependencies=[Depends(no_body)])
+@router.post("/benchmark", responses=refusals(408, 415), dependencies=[Depends(no_body)])
 async def run_benchmark(
     state: State, catalog: Models, timer: Timer, query: Annotated[BenchmarkQuery, Query()]
 ) -> BenchmarkAnswer:

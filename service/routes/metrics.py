@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client.exposition import choose_encoder
 
 from service.dependencies import State
+from service.routes.documentation import refusals
 
 router = APIRouter(tags=["health"])
 _TEXT, _OPENMETRICS = "text/plain", "application/openmetrics-text"
@@ -13,7 +14,7 @@ _CONTENT = {media_type: {"schema": {"type": "string"}} for media_type in (_TEXT,
 
 
 @router.head("/metrics", include_in_schema=False)
-@router.get("/metrics", response_class=Response, responses={200: {"content": _CONTENT}})
+@router.get("/metrics", response_class=Response, responses={200: {"content": _CONTENT}, **refusals(401, 403, 429)})
 async def metrics(request: Request, state: State) -> Response:
     """Requests, stages, lanes, models and drift, in Prometheus' text format or as OpenMetrics."""
     encode, media_type = choose_encoder(request.headers.get("accept", ""))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends
 
 from service.catalog import Catalog
-from service.dependencies import Models, no_parameters
+from service.dependencies import Models, State, no_parameters
 from service.manifest import Graph
 from service.schemas import DatasetAnswer, GraphAnswer, ModelsAnswer, RuntimeAnswer, WeightsAnswer
 
@@ -14,7 +14,7 @@ router = APIRouter(tags=["models"], dependencies=[Depends(no_parameters)])
 
 @router.head("/models", include_in_schema=False)
 @router.get("/models")
-async def models(catalog: Models) -> ModelsAnswer:
+async def models(state: State, catalog: Models) -> ModelsAnswer:
     """What is there, what is loaded, on which device, and how accurate it is."""
     return ModelsAnswer(
         runtime=runtime_answer(catalog),
@@ -28,6 +28,7 @@ async def models(catalog: Models) -> ModelsAnswer:
             )
             for dataset in catalog.datasets
         },
+        switched_off=tuple(state.settings.switched_off),
     )
 
 

@@ -13,11 +13,12 @@ from service.errors import NotFoundError, ServiceError, shortened
 from service.inference import Tensors
 from service.latency import Stopwatch
 from service.oip.models import VERSION, Inference, Model, find, offered
-from service.oip.request import MAX_BODY_BYTES, IndexRequest, inflate, read_json
+from service.oip.request import MAX_BODY_BYTES, IndexRequest, InferRequest, inflate, read_json
+from service.routes.documentation import OF_BODIES, OF_PICTURES, refer, refusals
 from service.routes.encoding import JSON
 from service.state import ServiceState
 
-_HEADER_LENGTH = "Inference-Header-Content-Length"
+HEADER_LENGTH = "Inference-Header-Content-Length"
 _BINARY = "application/octet-stream"
 # What takes about as long to read or to write as a hop to a thread and back: an image as JSON.
 _SMALL_BODY, _SMALL_ANSWER = 16 * 1024, 4096
@@ -26,12 +27,21 @@ _BODY = {
     "requestBody": {
         "required": True,
         "description": "A request of the Open Inference Protocol; binary tensors follow it where "
-        f"{_HEADER_LENGTH} tells its length. The Content-Type is not looked at. Content-Encoding: gzip or deflate.",
+        f"{HEADER_LENGTH} tells its length. The Content-Type is not looked at. Content-Encoding: gzip or deflate.",
         "content": {
-            JSON: {"schema": {"type": "object", "required": ["inputs"]}},
+            JSON: {"schema": refer(InferRequest)},
             _BINARY: {"schema": {"type": "string", "format": "binary"}},
         },
     }
+}
+_INDEX_BODY = {"requestBody": {"content": {JSON: {"schema": refer(IndexRequest)}}}}
+_ANSWER = {
+    "description": f"The outputs; where one is binary, JSON of the length that {HEADER_LENGTH} tells, then the tensors",
+    "content": {
+        JSON: {"schema": {"type": "object", "required": ["model_name", "model_version", "outputs"]}},
+        _BINARY: {"schema": {"type": "string", "format": "binary"}},
+    },
+    "headers": {HEADER_LENGTH: {"description": "only of a binary answer", "schema": {"type": "integer"}}},
 }
 
 
@@ -46,7 +56,7 @@ async def _one_version(version: Annotated[str, Path(description=f"always {VERSIO
 
 Named = Annotated[Model, Depends(_named)]
 router = APIRouter(prefix="/v2", tags=["open inference protocol"], dependencies=[Depends(no_parameters)])
-_model = APIRouter()
+_model = APIRouter(responses=refusals(404))
 
 
 @router.get("")
@@ -69,7 +79,11 @@ async def ready(state: State) -> dict[str, bool]:
     return {"ready": True}
 
 
-@router.post("/repository/index", openapi_extra={"requestBody": {"content": {JSON: {"schema": {"type": "object"}}}}})
+@router.post(
+    "/repository/index",
+    responses={**OF_BODIES, **refusals(400)},
+    openapi_extra=_INDEX_BODY,
+)
 async def index(request: Request, state: State, catalog: Models) -> list[dict[str, str]]:
     """The models; all of them can be asked."""
     body = await _body(request, state)
@@ -109,7 +123,9 @@ async def statistics(state: State, model: Named) -> dict[str, Any]:
     return state.inferences.told([model.name])
 
 
-@_model.post("/infer", openapi_extra=_BODY)
+@_model.post(
+    "/infer", response_class=Response, responses={200: _ANSWER, **OF_PICTURES, **refusals(400)}, openapi_extra=_BODY
+)
 async def infer(request: Request, state: State, timer: Timer, model: Named) -> Response:
     """Run a model: tensors in, tensors out. Without the input `noise` or the parameter `seed` the noise is zero.
 
@@ -118,7 +134,7 @@ async def infer(request: Request, state: State, timer: Timer, model: Named) -> R
     try:
         with timer.stage("receive"):
             body = await _body(request, state)
-        inference = await _read(state, timer, model, body, request.headers.get(_HEADER_LENGTH))
+        inference = await _read(state, timer, model, body, request.headers.get(HEADER_LENGTH))
         execution = await state.execution(model)
         ticket = state.batcher.enter(execution, inference.arrays, timer, size=inference.rows)
         async with cut_when_gone(request, ticket.abandon):
@@ -131,7 +147,7 @@ async def infer(request: Request, state: State, timer: Timer, model: Named) -> R
     state.second_looks.at(model.graph, inference.arrays["images"])
     if json_length is None:
         return Response(content, media_type=JSON)
-    return Response(content, media_type=_BINARY, headers={_HEADER_LENGTH: str(json_length)})
+    return Response(content, media_type=_BINARY, headers={HEADER_LENGTH: str(json_length)})
 
 
 async def _read(

@@ -9,7 +9,7 @@ from pathlib import Path
 from fastapi import APIRouter, FastAPI
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 DEMO = Path(__file__).resolve().parent.parent / "demo"
 # Swagger UI holds pictures as data: addresses, and the page decodes its pictures from blobs.
@@ -36,8 +36,22 @@ HEADERS = {
 router = APIRouter(include_in_schema=False)
 
 
+class _Whole(FileResponse):
+    """A file, never in ranges: they save nothing here, and Starlette's refusals of them are no problems."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await super().__call__(_without_range(scope), receive, send)
+
+
+def _without_range(scope: Scope) -> Scope:
+    return {**scope, "headers": [(name, value) for name, value in scope["headers"] if name != b"range"]}
+
+
 class _Files(StaticFiles):
     """A folder of files, with the page's headers."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await super().__call__(_without_range(scope), receive, send)
 
     def file_response(
         self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
@@ -51,14 +65,14 @@ class _Files(StaticFiles):
 @router.get("/")
 async def page() -> FileResponse:
     """The page: see the attack, see the rescue."""
-    return FileResponse(DEMO / "index.html", headers=HEADERS)
+    return _Whole(DEMO / "index.html", headers=HEADERS)
 
 
 @router.head("/docs")
 @router.get("/docs")
 async def docs() -> FileResponse:
     """Swagger UI over /openapi.json."""
-    return FileResponse(DEMO / "docs.html", headers=HEADERS)
+    return _Whole(DEMO / "docs.html", headers=HEADERS)
 
 
 def mount_files(app: FastAPI) -> None:

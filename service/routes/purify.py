@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from service.dependencies import ImageBytes, Models, State, Timer
 from service.prediction import Defended
 from service.routes import defending, encoding
-from service.routes.documentation import image_body, png
+from service.routes.documentation import OF_PICTURES, image_body, png, refusals
 from service.schemas import ClassifyTimings, DefendedQuery, PurifyAnswer
 
 router = APIRouter(tags=["purify"])
@@ -25,7 +25,11 @@ HEADERS = {
 @router.post(
     "/purify",
     response_model=PurifyAnswer,
-    responses={200: png("The purified image; as JSON where Accept prefers it", HEADERS)},
+    responses={
+        200: png("The purified image; as JSON where Accept prefers it", HEADERS),
+        **OF_PICTURES,
+        **refusals(406),
+    },
     openapi_extra=image_body(required=True),
 )
 async def purify(

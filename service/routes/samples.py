@@ -11,11 +11,11 @@ from service.catalog import Catalog
 from service.dependencies import Models
 from service.errors import NotFoundError, ParameterError, shortened
 from service.routes import encoding
-from service.routes.documentation import png
+from service.routes.documentation import png, refusals
 from service.schemas import SampleAnswer, SampleQuery, SamplesAnswer, SampleSetAnswer, SamplesQuery
 
 router = APIRouter(tags=["samples"])
-_HEADERS = {"X-Label": "the true class, 0 to 9", "X-Class-Name": "its name"}
+HEADERS = {"X-Label": "the true class, 0 to 9", "X-Class-Name": "its name"}
 _VERSION_DIGITS = 12
 
 
@@ -51,7 +51,10 @@ def _listing(catalog: Catalog, dataset: str) -> SampleSetAnswer:
 @router.get(
     "/samples/{dataset}/{n}",
     response_class=Response,
-    responses={200: png("The test image, 28 x 28, 8-bit grey", {**_HEADERS, "Cache-Control": "how long it holds"})},
+    responses={
+        200: png("The test image, 28 x 28, 8-bit grey", {**HEADERS, "Cache-Control": "how long it holds"}),
+        **refusals(404),
+    },
 )
 async def get_sample(
     catalog: Models,
@@ -70,7 +73,7 @@ async def get_sample(
     label = int(samples.labels[index])
     values = (str(label), catalog.class_names(dataset)[label])
     caching = {"Cache-Control": _caching(query.v, samples.entry.sha256)}
-    headers = {**dict(zip(_HEADERS, values, strict=True)), **caching}
+    headers = {**dict(zip(HEADERS, values, strict=True)), **caching}
     return encoding.png_response(images.from_bytes(samples.images[index]), headers)
 
 

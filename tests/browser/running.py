@@ -9,14 +9,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-READY_S = 60
+READY_S = 180  # on a machine that has much else to do
 
 
 @dataclass(frozen=True)
@@ -53,30 +53,42 @@ class Service:
         return True
 
 
-def start(*arguments: str, port: int = 0) -> Service:
-    """A service on CPU, ready for requests; port 0 lets the system choose."""
+def start(*arguments: str, port: int = 0, settings: Mapping[str, str] | None = None) -> Service:
+    """A service on CPU, ready for requests; port 0 lets the system choose. `settings` are environment variables."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PURIFIER_")}
     process = subprocess.Popen(
         [sys.executable, "-m", "service", "--port", str(port), "--device", "cpu", *arguments],
         cwd=ROOT,
-        env=environment,
+        env={**environment, **(settings or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+    service = Service("", process)
+    try:
+        service = Service(_address(process), process)
+        service.wait_until_ready()
+    except BaseException:
+        service.stop()
+        raise
+    return service
+
+
+def _address(process: subprocess.Popen[str]) -> str:
+    """Where the process says that it listens."""
     assert process.stdout is not None
+    lines = []
     for line in process.stdout:
         if "running on" in line:
-            service = Service(line.split("running on ")[1].split()[0], process)
-            service.wait_until_ready()
-            return service
-    raise AssertionError(f"the server ended with {process.wait()}")
+            return line.split("running on ")[1].split()[0]
+        lines.append(line)
+    raise AssertionError(f"the server ended with {process.wait()}: {''.join(lines)}")
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator[Service]:
+def running(*arguments: str, **settings: str) -> Iterator[Service]:
     """A service for a while."""
-    service = start(*arguments)
+    service = start(*arguments, settings=settings)
     try:
         yield service
     finally:

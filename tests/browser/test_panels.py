@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visiting
@@ -45,9 +47,9 @@ def test_the_strip_counts_what_the_service_answers(tiny: Service, visit: Visitin
     assert page.locator("#sweep-figure .series .line").count() == 6  # three in the legend
     legend = page.locator("#sweep-figure .legend").inner_text().split("\n")
     assert legend == [
-        "without purifier (oblivious)",
-        "with purifier (oblivious)",
-        "with purifier (adaptive)",
+        "no purifier",
+        "purifier, unknown to the attacker (oblivious)",
+        "purifier, known to the attacker (adaptive)",
     ]
 
 
@@ -55,6 +57,7 @@ def test_the_strip_can_be_cancelled(shipped: Service, visit: Visiting) -> None:
     page = visit(shipped).open("#method=pgd&steps=2")
     compute(page, 48)
     expect(page.locator("#sweep-status")).to_contain_text("to go")
+    assert 0 < page.locator("#sweep-progress").evaluate("node => node.value") < 1
     page.click("#sweep-cancel")
     expect(page.locator("#sweep-status")).to_contain_text("Cancelled after")
     expect(page.locator("#sweep-start")).to_be_visible()
@@ -79,15 +82,26 @@ def test_table_3_is_measured_for_every_purifier_and_drawn(shipped: Service, visi
 
 def test_every_recorded_number_stands_beside_its_attackers_knowledge(shipped: Service, visit: Visiting) -> None:
     page = visit(shipped).open("#method=fgsm")
-    recorded = [row for row in shipped.ask("results?dataset=mnist")["rows"] if row["defense"] == "autoencoder"]
-    lines = [row.inner_text().split("\t") for row in page.locator("#records-table tbody tr").all()]
-    shown = {(line[1].rstrip("*"), line[2], line[5]) for line in lines}
-    for row in recorded:
+    lines = page.locator("#records-table tbody tr")
+    assert lines.count() == 5
+    assert [text.split(" ")[0] for text in lines.all_inner_texts()] == ["no", "FGSM", "FGSM", "PGD", "PGD"]
+    page.get_by_role("button", name="All ").click()
+    most: dict[tuple[str, float, str], dict[str, Any]] = {}
+    for row in shipped.ask("results?dataset=mnist")["rows"]:
+        if row["defense"] == "autoencoder":
+            key = (row["attack"], row["eps"], row["knowledge"])
+            most[key] = max(row, most.get(key, row), key=lambda one: one["n"])
+    shown = [text.split("\t") for text in lines.all_inner_texts()]
+    for row in most.values():
         accuracy, low, high = (f"{100 * row[name]:.1f}" for name in ("robust_accuracy", "ci_low", "ci_high"))
-        assert (f"{row['eps']:g}", row["knowledge"].replace("_", " "), f"{accuracy} % [{low}, {high}]") in shown
-    assert {line[2] for line in lines} >= {"oblivious", "adaptive"}
+        found = [line for line in shown if line[4] == f"{accuracy} % [{low}, {high}]" and f"{row['n']:,}" in line[2]]
+        knowledge = row["knowledge"].replace("_", " ") or "–"
+        assert any(line[1] == knowledge and f"{row['eps']:g}" in (line[0] + " 0") for line in found), row
+    assert {line[1] for line in shown} >= {"oblivious", "adaptive"}
     assert LIMITS in page.locator("#records").inner_text()
     assert "beyond the information limit" in page.locator("#records-notes").inner_text()
+    page.get_by_role("button", name="The main rows alone").click()
+    expect(lines).to_have_count(5)
 
 
 def test_without_recorded_results_it_says_so(tiny: Service, visit: Visiting) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Visiting
-from tests.browser.reading import answers, choose_sample, greys, settled
+from tests.browser.reading import answers, choose_sample, expect_greys, greys, settled
 from tests.browser.running import Service
 from tests.service.asking import picture, png
 from tests.service.tiny_models import image_of
@@ -90,6 +90,19 @@ def test_a_digit_drawn_with_a_finger_is_centred_as_mnist_centres_digits(shipped:
     assert centre == pytest.approx([14, 14], abs=0.6)
 
 
+def test_a_drawing_is_kept_where_the_data_set_changes(tiny: Service, visit: Visiting) -> None:
+    page = visit(tiny).open("#method=fgsm")
+    show(page, "draw")
+    with page.expect_response("**/attack?*"):
+        draw_with_mouse(page, SEVEN)
+    settled(page)
+    drawn = page.locator("#pad").evaluate("pad => pad.toDataURL()")
+    page.locator("label:has([name=dataset][value=fashion-mnist])").click()
+    expect(page.locator("[data-role=clean] .answer")).to_contain_text("fashion-mnist")
+    assert page.locator("#panel-draw").is_visible()
+    assert page.locator("#pad").evaluate("pad => pad.toDataURL()") == drawn
+
+
 def test_clear_empties_the_pad(shipped: Service, visit: Visiting) -> None:
     page = visit(shipped).open("#method=fgsm")
     show(page, "draw")
@@ -111,32 +124,6 @@ def test_an_uploaded_file_is_what_the_service_makes_of_it(tiny: Service, visit: 
     assert greys(page, "clean") == image_of("mnist", 6).ravel().tolist()
 
 
-@pytest.mark.parametrize("body", [png(image_of("mnist", 6)), b"no picture at all"], ids=["picture", "refused"])
-def test_a_file_still_on_its_way_does_not_replace_what_is_chosen_since(
-    tiny: Service, visit: Visiting, body: bytes
-) -> None:
-    page = visit(tiny, allowing=("422",)).open("#method=fgsm&sample=3")
-    held: list[Route] = []
-
-    def hold(route: Route) -> None:  # a function of our own: Playwright sets attributes on it
-        held.append(route)
-
-    page.route("**/purify?*", hold)
-    show(page, "upload")
-    with page.expect_request("**/purify?*"):
-        page.set_input_files("#file", {"name": "six.png", "mimeType": "image/png", "buffer": body})
-    show(page, "samples")
-    choose_sample(page, 4)
-    expect(page.locator("[data-role=clean] .answer")).to_contain_text("mnist 4")
-    with page.expect_event("requestfinished", lambda request: "/purify?" in request.url):
-        held[0].continue_()
-    page.wait_for_timeout(300)
-    settled(page)
-    assert answers(page)["clean"] == "mnist 4"
-    assert "image=" not in page.url
-    assert page.locator("#picture-error").is_hidden()
-
-
 def test_a_picture_that_only_the_service_could_read_is_not_shown_as_if_inverted(tiny: Service, visit: Visiting) -> None:
     page = visit(tiny).open("#method=fgsm&sample=3")
     page.evaluate("() => { window.createImageBitmap = () => Promise.reject(new Error('no')); }")
@@ -155,23 +142,21 @@ def test_a_picture_can_be_pasted_and_dropped_anywhere(tiny: Service, visit: Visi
     assert page.locator("#panel-upload").is_visible()
 
 
-def test_dark_ink_on_light_paper_is_noticed_and_can_be_inverted(shipped: Service, visit: Visiting) -> None:
-    page = visit(shipped, allowing=("willReadFrequently",)).open("#method=fgsm")
-    ink = np.full((28, 28), 255, np.uint8)
-    ink[5:23, 13:15] = 0
+def test_a_file_that_was_inverted_comes_back_with_the_link_and_can_be_turned_again(
+    tiny: Service, visit: Visiting
+) -> None:
+    page = visit(tiny).open("#method=fgsm")
     show(page, "upload")
-    page.set_input_files("#file", {"name": "ink.png", "mimeType": "image/png", "buffer": png(ink)})
-    expect(page.locator("#upload-hint")).to_contain_text("try Invert")
     page.locator("#invert").check()
-    # Both pictures may be read as a 1, so the answer's text does not tell when the second has come.
-    inverted = (255 - ink).ravel().tolist()
-    for _ in range(300):
-        if greys(page, "clean") == inverted:
-            break
-        page.wait_for_timeout(100)
-    assert greys(page, "clean") == inverted
+    ink = png(255 - image_of("mnist", 6))
+    page.set_input_files("#file", {"name": "ink.png", "mimeType": "image/png", "buffer": ink})
+    expect(page.locator("[data-role=clean] .answer")).to_contain_text("mnist 6")
     settled(page)
-    expect(page.locator("[data-role=clean] .answer")).to_contain_text("1")
+    other = visit(tiny).open(page.url.removeprefix(f"{tiny.url}/"))
+    assert greys(other, "clean") == image_of("mnist", 6).ravel().tolist()
+    assert not other.locator("#invert").is_checked()
+    other.locator("#invert").check()
+    expect_greys(other, (255 - image_of("mnist", 6)).ravel().tolist())
 
 
 def test_what_is_no_picture_is_refused_in_words_beside_the_upload(tiny: Service, visit: Visiting) -> None:

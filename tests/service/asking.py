@@ -9,6 +9,7 @@ import httpx2
 import numpy as np
 from PIL import Image
 
+from service.envelope import PROTECTION
 from tests.service.tiny_models import image_of
 
 Array = np.ndarray[Any, Any]
@@ -44,6 +45,6 @@ def assert_problem(response: httpx2.Response, status: int, *fragments: str) -> N
     assert problem["status"] == status
     assert problem["error"] == problem["detail"] != ""
     assert problem["request_id"] == response.headers["x-request-id"] != ""
-    assert response.headers["x-content-type-options"] == "nosniff"
+    assert {name: response.headers[name] for name in PROTECTION} == PROTECTION
     for fragment in fragments:
         assert fragment in problem["detail"]

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 import uvicorn
@@ -16,10 +17,12 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from service.deadlines import MAX_HEAD_BYTES, protocol_with
+from service.envelope import PROTECTION
 
 TIMEOUT_S = 0.4
 LATE_S = 10  # other work may hold the machine up
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+CHUNKED = b"POST /reads HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 async def answers_at_once(scope: Scope, receive: Receive, send: Send) -> None:
@@ -28,7 +31,7 @@ async def answers_at_once(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.sleep(3 * TIMEOUT_S)
     if request.url.path == "/reads":
         await request.body()
-    await PlainTextResponse("here")(scope, receive, send)
+    await PlainTextResponse("here" if "x-late" not in request.headers else "fooled")(scope, receive, send)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +66,7 @@ def assert_refused(received: bytes, status: int, fragment: str) -> None:
     head, _, body = received.partition(b"\r\n\r\n")
     assert head.startswith(f"HTTP/1.1 {status} ".encode())
     assert b"application/problem+json" in head
+    assert all(f"{name}: {value}".encode() in head for name, value in PROTECTION.items())
     problem = json.loads(body)
     assert problem["status"] == status
     assert fragment in problem["error"]
@@ -127,3 +131,63 @@ def test_a_kept_connection_serves_on(connection: socket.socket) -> None:
         connection.sendall(GET)
         assert b"200 OK" in connection.recv(65536)
         time.sleep(1.5 * TIMEOUT_S)
+
+
+def sent_until_refused(connection: socket.socket, piece: bytes, limit: int = 50_000_000) -> int:
+    """How many bytes the server takes before it closes the connection."""
+    sent = 0
+    with suppress(BrokenPipeError, ConnectionResetError):
+        while sent < limit:
+            connection.sendall(piece)
+            sent += len(piece)
+    return sent
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [b"X-Late: a\r\n" * 1000, b"a" * 10_000],
+    ids=["many trailers", "one trailer"],
+)
+def test_endless_trailers_are_cut_off(connection: socket.socket, piece: bytes) -> None:
+    connection.sendall(CHUNKED + b"1\r\nx\r\n0\r\nX-Late: ")
+    assert sent_until_refused(connection, piece) < 10_000_000
+
+
+def test_an_endless_size_of_a_chunk_is_cut_off(connection: socket.socket) -> None:
+    connection.sendall(CHUNKED + b"1;")
+    assert sent_until_refused(connection, b"a" * 10_000) < 10_000_000
+
+
+def test_a_trailer_is_no_header(connection: socket.socket) -> None:
+    connection.sendall(CHUNKED + b"1\r\nx\r\n")
+    time.sleep(0.05)
+    connection.sendall(b"0\r\nX-Late: a\r\n\r\n")
+    assert b"here" in connection.recv(65536)
+
+
+def test_a_body_may_come_in_the_smallest_of_chunks(connection: socket.socket) -> None:
+    connection.sendall(CHUNKED)
+    for _ in range(10):
+        connection.sendall(b"1\r\nx\r\n" * (MAX_HEAD_BYTES // 10))
+    connection.sendall(b"0\r\n\r\n" + GET)
+    assert until_here_twice(connection)
+
+
+def until_here_twice(connection: socket.socket) -> bool:
+    received = b""
+    while received.count(b"here") < 2 and (chunk := connection.recv(65536)):
+        received += chunk
+    return received.count(b"here") == received.count(b"HTTP/1.1 200") == 2
+
+
+def test_who_sends_a_large_body_that_nobody_reads_sees_the_answer_and_may_ask_on(connection: socket.socket) -> None:
+    size = 5_000_000
+    connection.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size + bytes(size) + GET)
+    assert until_here_twice(connection)
+
+
+def test_what_follows_an_early_answer_gets_no_second_one(connection: socket.socket) -> None:
+    connection.sendall(CHUNKED.replace(b"/reads", b"/"))
+    assert connection.recv(65536).endswith(b"here")
+    connection.sendall(b"no size of a chunk\r\n")
+    assert until_closed(connection) == b""

@@ -138,20 +138,3 @@ def test_an_ipv6_site_is_one_client(settings: Settings) -> None:
 
 def test_without_a_limit_no_answer_tells_of_one(client: TestClient) -> None:
     assert not {"ratelimit", "ratelimit-policy"} & set(client.get("/models").headers)
-
-
-def test_pages_of_other_origins_may_ask_only_where_named(settings: Settings, client: TestClient) -> None:
-    origin = {"origin": "https://a.example"}
-    preflight = {**origin, "access-control-request-method": "POST", "access-control-request-headers": "x-api-key"}
-    assert "access-control-allow-origin" not in client.get("/models", headers=origin).headers
-    assert_problem(client.options("/classify", headers=preflight), 405)
-    with asking(settings, cors_origins=("https://a.example",), api_keys=KEYS) as named:
-        allowed = named.options("/classify", headers=preflight)
-        assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, "https://a.example")
-        # A page can read why it was refused.
-        refused = named.get("/models", headers=origin)
-        assert refused.status_code == 401
-        assert refused.headers["access-control-allow-origin"] == "https://a.example"
-        assert (
-            "access-control-allow-origin" not in named.get("/models", headers={"origin": "https://b.example"}).headers
-        )

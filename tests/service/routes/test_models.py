@@ -52,3 +52,11 @@ def test_a_graph_is_loaded_from_its_first_use_on(settings: Settings) -> None:
         assert puvae(client) == (False, None)
         client.post("/latency/benchmark?defense=puvae&repeats=1")
         assert puvae(client) == (True, "CPUExecutionProvider")
+
+
+def test_what_the_operator_has_not_switched_on_is_told(settings: Settings, client: TestClient) -> None:
+    assert client.get("/models").json()["switched_off"] == []
+    calm = settings.model_copy(update={"attacks": False, "benchmarks": False})
+    with TestClient(create_app(calm)) as other:
+        wait_until_ready(other)
+        assert other.get("/models").json()["switched_off"] == ["/attack", "/latency/benchmark"]
