@@ -77,16 +77,16 @@ def test_its_answers_are_measured_beside_those_of_fp32_on_the_same_images(
     manifest = manifests.read(models)
     catalog = Catalog.load(models, "cpu", 1)
     with Workers(1) as workers:
-        bench = TestBench(Victim(models, "mnist", "cpu"), many.first(20), tmp_path, workers)
+        bench = TestBench(Victim(models, "mnist", "cpu"), many, tmp_path, workers)
         exact, quick = View(), View(precision="int8")
-        answers = bench.answers(CLEAN, [exact, quick], 20)
-        again = bench.answers(CLEAN, [quick], 20)[quick]
+        answers = bench.answers(CLEAN, [exact, quick], len(many))
+        again = bench.answers(CLEAN, [quick], len(many))[quick]
     for view, found in answers.items():
-        expected = catalog.classifier("mnist", view.precision).logits(many.images[:20].numpy()).argmax(axis=1)
+        expected = catalog.classifier("mnist", view.precision).logits(many.images.numpy()).argmax(axis=1)
         np.testing.assert_array_equal(found, expected)
     assert not np.array_equal(answers[exact], answers[quick])
     np.testing.assert_array_equal(again, answers[quick])
-    row = Ledger(models, manifest, "mnist").blank(CLEAN, quick, 20)
+    row = Ledger(models, manifest, "mnist").blank(CLEAN, quick, len(many))
     assert (row.precision, row.artefact) == ("int8", f"mnist/classifier_int8@{entry.sha256[:12]}")
     assert is_current(manifest, row)
     assert not is_current(manifest, replace(row, artefact="mnist/classifier_int8@000000000000"))
