@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -31,8 +31,8 @@ class DeadlineProtocol(HttpToolsProtocol):
     """Closes a connection on which neither a request is under way nor a complete head came in time, and one that brings
     too much that is neither a head nor a body.
 
-    A body that was answered before all of it had come is read on, for as long as a head may take, and thrown away:
-    closed at once, the connection would be reset, and the client might never see its answer.
+    What still comes of a body that was answered early, or after a refusal, is thrown away for as long as a head may
+    take: closed at once, the connection would be reset, and the client might never see its answer.
     """
 
     header_timeout_s: ClassVar[float] = 10
@@ -40,6 +40,7 @@ class DeadlineProtocol(HttpToolsProtocol):
     # Of the head under way, or of the chunk sizes, extensions and trailers of the body under way.
     _overhead_bytes = 0
     _in_head = True
+    _ended = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """As uvicorn's; the clock starts."""
@@ -53,6 +54,8 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """As uvicorn's; the clock runs while no answer is due."""
+        if self._ended:
+            return
         self._overhead_bytes += len(data)
         super().data_received(data)
         if self.transport.is_closing():
@@ -81,6 +84,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._in_head = False
         self._stop()
         super().on_headers_complete()
+        self.cycle.transport = cast(asyncio.Transport, _Ending(self))
 
     def on_body(self, body: bytes) -> None:
         """As uvicorn's; a piece of a body pays for the size that stands before it."""
@@ -113,7 +117,7 @@ class DeadlineProtocol(HttpToolsProtocol):
             self._deadline = None
 
     def _too_late(self) -> None:
-        if self._overhead_bytes == 0 or self._request is not None:
+        if self._ended or self._overhead_bytes == 0 or self._request is not None:
             # Nothing was asked, or it was answered before all of it had come.
             self.transport.close()
             return
@@ -127,7 +131,39 @@ class DeadlineProtocol(HttpToolsProtocol):
         if request is None or not request.more_body or not request.response_started:
             # Else this would be a second answer to one request, which a proxy may take for that to its next one.
             self.transport.write(_problem(status, detail))
-        self.transport.close()
+        self.end()
+
+    def end(self) -> None:
+        """Close the connection; where more of a request may come, only after the client has seen the answer."""
+        request = self._request
+        answer_is_due = request is not None and not (request.more_body or request.response_complete)
+        if answer_is_due or self.pipeline or self.transport.is_closing() or not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self._ended = True
+        if request is not None and not request.response_complete:
+            request.disconnected = True
+            request.message_event.set()
+        self.transport.write_eof()
+        if self._deadline is None:
+            self._start()
+
+
+class _Ending:
+    """A connection as uvicorn sees it while it answers: it would close one that is not kept at once."""
+
+    def __init__(self, protocol: DeadlineProtocol) -> None:
+        self._protocol = protocol
+        self._request = protocol.cycle
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._protocol.transport, name)
+
+    def close(self) -> None:
+        if self._request.more_body:
+            self._protocol.end()
+        else:
+            self._protocol.transport.close()
 
 
 def _problem(status: HTTPStatus, detail: str) -> bytes:

@@ -31,6 +31,7 @@ from service.loadtest.sending import check_target, connections
 from service.loadtest.tally import Tally
 
 _SLOW_CLIENTS, _USERS_AT_THE_END = 8, 8
+_BURSTS, _BURST = 3, 32
 _WARM_UP_S, _EVERY_S, _END_S = 30.0, 1.0, 60.0
 _LOOKS = 60  # at the memory, at the least
 _FAILED, _INTERRUPTED = 1, 130
@@ -92,7 +93,12 @@ class Soak:
         self._patience_s = patience_s
 
     async def load(self, rate: float, hostile_rate: float, seconds: float, stop: Stop) -> None:
-        """So many requests of each sort a second, and slow clients all the while."""
+        """So many requests of each sort a second, and slow clients all the while; a burst before all that.
+
+        The burst makes the service see its largest batches at once, rather than when the memory is compared.
+        """
+        for _ in range(_BURSTS):
+            await asyncio.gather(*(self._answer() for _ in range(_BURST)))
         beside = [asyncio.create_task(self._watch(min(_EVERY_S, seconds / _LOOKS)))]
         beside += [asyncio.create_task(self._drip()) for _ in range(_SLOW_CLIENTS)]
         (stage,), _ = await asyncio.gather(

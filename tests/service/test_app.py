@@ -13,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.app import create_app
+from service.batching import Batcher
 from service.catalog import Catalog, Classifier
 from service.errors import BusyError, ManifestError
 from service.settings import Settings
@@ -222,3 +223,26 @@ def test_bodies_and_pictures_are_documented(client: TestClient) -> None:
         answer = paths[path]["post"]["responses"]["200"]
         assert set(answer["content"]) == {"application/json", "image/png"}
         assert len(answer["headers"]) == 5
+
+
+def test_a_batcher_that_dies_makes_it_unready_until_it_is_back(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = Batcher._take
+    faults = iter([RuntimeError("a fault of the batcher's own")])
+
+    def once(batcher: Batcher[Any, Any, Any]) -> Any:
+        for fault in faults:
+            raise fault
+        return take(batcher)
+
+    with TestClient(create_app(settings)) as client:
+        wait_until_ready(client)
+        monkeypatch.setattr(Batcher, "_take", once)
+        assert_problem(client.post("/classify", content=digit()), 503, "the batcher failed and is being restarted")
+        refused = client.get("/readyz")
+        assert_problem(refused, 503, "the batcher failed and is being restarted")
+        assert refused.headers["retry-after"] == "2"
+        wait_until_ready(client)
+        assert client.post("/classify", content=digit()).json()["label"] == 3
+        assert "purifier_batcher_restarts_total 1.0" in client.get("/metrics").text

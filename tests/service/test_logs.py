@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import http.client
 import json
 import logging
 import logging.config
 import sys
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from fastapi.testclient import TestClient
@@ -16,6 +20,7 @@ from service.middleware import ACCESS_LOGGER
 from service.settings import Settings
 from tests.service.asking import digit
 from tests.service.conftest import wait_until_ready
+from tests.service.test_main import serving, wait_for
 
 
 def line(record: logging.LogRecord) -> dict[str, object]:
@@ -60,3 +65,23 @@ def test_the_access_log_has_neither_query_nor_image(settings: Settings, caplog: 
     assert all(isinstance(item["duration_ms"], float) and "request_id" in item for item in told)
     assert "4711" not in caplog.text
     assert "s3cret" not in caplog.text
+
+
+def test_a_running_server_writes_json_alone_with_request_ids_and_no_picture(models_dir: Path) -> None:
+    log = {"PURIFIER_LOG_FORMAT": "json", "PURIFIER_ACCESS_LOG": "true", "PURIFIER_LOG_LEVEL": "debug"}
+    with serving(models_dir, **log) as (process, url):
+        wait_for(f"{url}/readyz", 200)
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
+        for body, identity in ((digit(), "sound"), (b"broken-picture-4711", "broken")):
+            connection.request("POST", "/classify", body, {"Content-Type": "image/png", "X-Request-ID": identity})
+            connection.getresponse().read()
+        connection.close()
+        process.terminate()
+        assert process.stdout is not None
+        output = process.stdout.read()
+    lines = [json.loads(text) for text in output.splitlines()]
+    asked = {item["request_id"]: item["status"] for item in lines if item["logger"] == ACCESS_LOGGER}
+    assert (asked["sound"], asked["broken"]) == (200, 422)
+    assert "4711" not in output
+    assert "PNG" not in output
+    assert base64.b64encode(digit()).decode()[:20] not in output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -106,6 +107,20 @@ def test_models_that_cannot_be_loaded_end_it_with_one_sentence(tmp_path: Path) -
     assert "Traceback" not in output
     sentence = f"service: {tmp_path}/manifest.json does not exist; give the folder that holds manifest.json"
     assert output.splitlines()[-1] == sentence
+
+
+def test_a_file_that_is_not_the_manifests_ends_it_with_one_sentence(models_dir: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(models_dir, tmp_path / "models")
+    weights = next(folder.glob("mnist/*.bin"))
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    process = start("--models-dir", str(folder), "--port", "0")
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "Traceback" not in output
+    last = output.splitlines()[-1]
+    assert last.startswith(f"service: {weights} has SHA-256 ")
+    assert last.endswith("; restore the file")
 
 
 def test_an_address_that_is_taken_ends_it_with_a_sentence(models_dir: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,8 @@ from service.app import create_app
 from service.errors import StartupError
 from service.settings import Settings
 from tests.service.conftest import wait_until_ready
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_trace_names_the_route_and_forgets_the_query(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,3 +38,11 @@ def test_without_the_extra_it_says_what_to_install(settings: Settings, monkeypat
     monkeypatch.setitem(sys.modules, "opentelemetry.instrumentation.fastapi", None)
     with pytest.raises(StartupError, match=r"install adversarial-purifier\[otel\] or set it to false"):
         create_app(settings.model_copy(update={"otel": True}))
+
+
+def test_by_default_nothing_is_traced_nor_installed() -> None:
+    assert Settings().otel is False
+    for name in ("serve.txt", "serve-cuda.txt"):
+        pinned = (ROOT / "requirements" / name).read_text()
+        # The interface alone, which does nothing, comes with another package.
+        assert set(re.findall(r"^opentelemetry-[a-z-]+", pinned, re.MULTILINE)) <= {"opentelemetry-api"}

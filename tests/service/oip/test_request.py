@@ -85,6 +85,27 @@ def test_any_one_change_of_a_good_request_ends_in_arrays_or_in_our_error(data: s
             assert ((array >= 0) & (array <= 1)).all()
 
 
+LENGTHS = st.sampled_from([0, 1, 15, 16, 17, 2**31, 2**63, -1]) | st.integers()
+PIECES = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(["small", "x", ""]),
+        "shape": st.sampled_from([[2, 2], [1, 2], [2**32, 2**32], [-1, 2], [0, 2], [], [2, 2, 1]]),
+        "datatype": st.sampled_from(["FP32", "FP32", "FP16", "FP64", "BYTES", "BOOL", ""]),
+        "parameters": st.fixed_dictionaries({"binary_data_size": LENGTHS}),
+    }
+)
+
+
+@unhurried
+@given(st.lists(PIECES, min_size=1, max_size=3), st.binary(max_size=50), st.integers(-40, 40) | LENGTHS)
+def test_any_lengths_of_binary_tensors_end_in_arrays_or_in_our_error(
+    pieces: list[dict[str, Any]], packed: bytes, off: int
+) -> None:
+    head = json.dumps({"inputs": pieces}).encode()
+    assert_arrays_or_our_error(head + packed, str(len(head)))
+    assert_arrays_or_our_error(head + packed, str(len(head) + off))
+
+
 @unhurried
 @given(st.lists(st.lists(st.floats(0, 1, width=32), min_size=2, max_size=2), min_size=1, max_size=32))
 def test_what_is_sent_is_what_arrives(rows: list[list[float]]) -> None:
