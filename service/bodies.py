@@ -11,6 +11,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from service.errors import BodyTooLargeError, FormError, ImageError, MediaTypeError, SlowBodyError, shortened
+from service.holds import Hold
 
 FIELD = "file"
 RAW_TYPES = ("image/png", "image/jpeg", "application/octet-stream")
@@ -21,22 +22,23 @@ _MAX_PARTS = 8
 _MAX_TEXT_BYTES = 1024
 
 
-async def read_image(request: Request, *, max_bytes: int, timeout_s: float) -> bytes:
-    """The bytes of the picture; at least one.
+async def read_image(request: Request, hold: Hold, *, max_bytes: int, timeout_s: float) -> bytes:
+    """The bytes of the picture; at least one. They count in `hold`, as they arrive.
 
     Raises:
         BodyTooLargeError: the body has more than max_bytes, whatever its headers say.
+        BusyError: all bodies together are more than is held at once.
         SlowBodyError: it is not complete after timeout_s.
         MediaTypeError: it is neither a picture, raw bytes, nor a form.
         FormError: the form does not hold one file under `file`.
         ImageError: the body is empty.
     """
-    data = await read_body(request, max_bytes=max_bytes, timeout_s=timeout_s)
+    data = await read_body(request, hold, max_bytes=max_bytes, timeout_s=timeout_s)
     return await extract_image(request.headers, data)
 
 
-async def read_body(request: Request, *, max_bytes: int, timeout_s: float) -> bytes:
-    """The whole body, possibly empty. Raises BodyTooLargeError and SlowBodyError as `read_image` does."""
+async def read_body(request: Request, hold: Hold, *, max_bytes: int, timeout_s: float) -> bytes:
+    """The whole body, possibly empty. Raises BodyTooLargeError, BusyError and SlowBodyError as `read_image` does."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > max_bytes:
         raise _too_large(f"has {int(declared)} bytes", max_bytes)
@@ -44,6 +46,7 @@ async def read_body(request: Request, *, max_bytes: int, timeout_s: float) -> by
     try:
         with anyio.fail_after(timeout_s):
             async for chunk in request.stream():
+                hold.grow(len(chunk))
                 data += chunk
                 if len(data) > max_bytes:
                     raise _too_large(f"has more than {max_bytes} bytes", max_bytes)

@@ -29,6 +29,10 @@ class Census(Collector):
         build = {"version": self._version, "python": platform.python_version()}
         yield _info("purifier_build_info", "The release that runs.", [build])
         yield GaugeMetricFamily("purifier_ready", "1 where /readyz answers 200.", value=self._ready())
+        held = self._state.bodies.held_bytes
+        yield GaugeMetricFamily(
+            "purifier_bodies_held_bytes", "Bodies of requests that are not answered yet.", value=held
+        )
         yield from self._lanes()
         yield from self._batcher()
         if self._state.catalog is not None:

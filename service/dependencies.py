@@ -9,13 +9,14 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
 from service import bodies
 from service.catalog import Catalog
 from service.errors import ParameterError, shortened
+from service.holds import Hold
 from service.latency import Stopwatch
 from service.state import ServiceState
 
@@ -41,18 +42,30 @@ Models = Annotated[Catalog, Depends(_loaded)]
 Timer = Annotated[Stopwatch, Depends(_stopwatch)]
 
 
-async def _image_bytes(request: Request, state: State, models: Models, timer: Timer) -> bytes:
+async def _hold(request: Request) -> Hold:
+    hold: Hold = request.state.hold
+    return hold
+
+
+BodyHold = Annotated[Hold, Depends(_hold)]
+
+
+async def _image_bytes(request: Request, state: State, models: Models, timer: Timer, hold: BodyHold) -> bytes:
     """The body's picture. Depends on the models, so that nothing is received before they are loaded."""
-    settings = state.settings
     with timer.stage("receive"):
-        return await bodies.read_image(request, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
+        return await bodies.read_image(request, hold, **_limits(state))
 
 
-async def _optional_image_bytes(request: Request, state: State, models: Models, timer: Timer) -> bytes | None:
-    settings = state.settings
+async def _optional_image_bytes(
+    request: Request, state: State, models: Models, timer: Timer, hold: BodyHold
+) -> bytes | None:
     with timer.stage("receive"):
-        data = await bodies.read_body(request, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
+        data = await bodies.read_body(request, hold, **_limits(state))
         return await bodies.extract_image(request.headers, data) if data else None
+
+
+def _limits(state: ServiceState) -> dict[str, Any]:
+    return {"max_bytes": state.settings.max_body_bytes, "timeout_s": state.settings.body_timeout_s}
 
 
 async def no_body(request: Request, state: State) -> None:

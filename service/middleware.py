@@ -15,7 +15,8 @@ _LOGGER = logging.getLogger(ACCESS_LOGGER)
 
 
 class LatencyMiddleware:
-    """Gives each request a stopwatch (`request.state.stopwatch`) and records it when the answer is sent.
+    """Gives each request a stopwatch (`request.state.stopwatch`) and records it when the answer is sent, and a share of
+    the bodies that may be held (`request.state.hold`), which ends then.
 
     Only durations of answers below 400 count: a refusal is quick and would flatter the percentiles. The log has the
     template of the path and never the query, in which a client may have put a secret.
@@ -31,7 +32,8 @@ class LatencyMiddleware:
             await self._app(scope, receive, send)
             return
         stopwatch = Stopwatch()
-        scope.setdefault("state", {})["stopwatch"] = stopwatch
+        hold = self._service.bodies.of_a_request()
+        scope.setdefault("state", {}).update(stopwatch=stopwatch, hold=hold)
         status = int(HTTPStatus.INTERNAL_SERVER_ERROR)
 
         async def watch(message: Message) -> None:
@@ -47,6 +49,7 @@ class LatencyMiddleware:
             with self._service.metrics.in_flight.track_inprogress():
                 await self._app(scope, receive, watch)
         finally:
+            hold.release()
             self._record(scope, status, stopwatch.read_ms())
 
     def _record(self, scope: Scope, status: int, durations_ms: dict[str, float]) -> None:

@@ -55,6 +55,12 @@ class Settings(BaseSettings):
         le=64 * _MEBIBYTE,
         description="largest request body; the default holds any picture of 2048 x 2048, even 16-bit RGBA noise",
     )
+    max_bodies_bytes: int = Field(
+        256 * _MEBIBYTE,
+        ge=1024,
+        le=64 * 1024 * _MEBIBYTE,
+        description="bodies of all requests until they are answered, less 64 KiB each; beyond it a large one gets 503",
+    )
     body_timeout_s: float = Field(
         30, gt=0, le=600, allow_inf_nan=False, description="a body that is not here by then is refused"
     )

@@ -9,6 +9,7 @@ from service.batching import Batcher
 from service.catalog import Catalog
 from service.drift import SecondLooks
 from service.errors import NotReadyError
+from service.holds import Holds
 from service.lanes import Lane
 from service.latency import LatencyBook, Stopwatch
 from service.metrics import Metrics
@@ -41,6 +42,7 @@ class ServiceState:
             max_waiting=settings.max_waiting,
             timeout_s=settings.request_timeout_s,
         )
+        self.bodies = Holds(max(settings.max_bodies_bytes, settings.max_body_bytes))
         self.pictures = Lane("decoding", workers=settings.workers, max_waiting=settings.max_waiting)
         self.heavy = Lane("attack or benchmark", workers=1, max_waiting=settings.max_waiting_attacks)
         self.tensors = Lane("tensor", workers=settings.workers, max_waiting=settings.max_waiting)

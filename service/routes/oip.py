@@ -174,7 +174,7 @@ async def _body(request: Request, state: ServiceState) -> bytes:
     """The body, unpacked, of at most 4 MiB."""
     settings = state.settings
     limit = min(settings.max_body_bytes, MAX_BODY_BYTES)
-    packed = await bodies.read_body(request, max_bytes=limit, timeout_s=settings.body_timeout_s)
+    packed = await bodies.read_body(request, request.state.hold, max_bytes=limit, timeout_s=settings.body_timeout_s)
     return inflate(packed, request.headers.get("content-encoding", ""), limit)
 
 

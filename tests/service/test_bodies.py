@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from service.bodies import read_body, read_image
 from service.errors import BodyTooLargeError, SlowBodyError
+from service.holds import Holds
 
 Messages = list[dict[str, Any]]
 
@@ -39,7 +40,8 @@ def read(
     timeout_s: float = 5,
 ) -> bytes:
     async def run() -> bytes:
-        return await reader(request(messages, headers), max_bytes=10, timeout_s=timeout_s)
+        hold = Holds(100).of_a_request()
+        return await reader(request(messages, headers), hold, max_bytes=10, timeout_s=timeout_s)
 
     return anyio.run(run)
 
