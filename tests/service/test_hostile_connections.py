@@ -159,7 +159,7 @@ def _with_text_of(size: int) -> bytes:
 @pytest.fixture(scope="module")
 def server(models_dir: Path) -> Iterator[tuple[int, tuple[str, int]]]:
     """The process and the address of a server without patience."""
-    limits = {"HEADER_TIMEOUT_S": "0.5", "BODY_TIMEOUT_S": "0.5", "MAX_BODY_BYTES": str(LARGEST_BODY)}
+    limits = {"HEADER_TIMEOUT_S": "1", "BODY_TIMEOUT_S": "1.5", "MAX_BODY_BYTES": str(LARGEST_BODY)}
     with serving(models_dir, **{f"PURIFIER_{name}": value for name, value in limits.items()}) as (process, url):
         wait_for(f"{url}/readyz", 200)
         host, port = url.removeprefix("http://").split(":")
