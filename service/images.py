@@ -33,7 +33,10 @@ from service.errors import ImageError
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 SIZE = 28
 MAX_SIDE = 2048
+# Of a JPEG: encoders write a dozen at most, and each costs a pass over all pixels, though it may be of 16 bytes alone.
+MAX_SCANS = 64
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+_SCAN = b"\xff\xda"
 # Bytes count too, since a PNG may hold compressed text beside its pixels.
 _SMALL_SIDE, _FEW_BYTES = 64, 4096
 # Opened by themselves and not by Image.open, which refuses or warns of bombs without telling their size.
@@ -48,7 +51,7 @@ def decode(data: bytes) -> FloatArray:
     """The picture as images (1, 1, 28, 28), float32 in [0, 1].
 
     Raises:
-        ImageError: it is empty, not a PNG or JPEG, damaged, or larger than 2048 x 2048.
+        ImageError: it is empty, not a PNG or JPEG, damaged, larger than 2048 x 2048, or a JPEG of more than 64 scans.
     """
     if not data:
         raise ImageError("the image has 0 bytes; send a PNG or JPEG")
@@ -96,6 +99,8 @@ def _open(data: bytes) -> Image.Image:
     if max(image.size) > MAX_SIDE:
         width, height = image.size
         raise ImageError(f"the image is {width} x {height} pixels; allowed: at most {MAX_SIDE} x {MAX_SIDE}")
+    if image.format == "JPEG" and (scans := data.count(_SCAN)) > MAX_SCANS:
+        raise ImageError(f"the JPEG image has {scans} scans; allowed: at most {MAX_SCANS}")
     try:
         image.load()
         return _grey(_upright(image))

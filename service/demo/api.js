@@ -1,8 +1,10 @@
 // Talks to the service. Knows its addresses and how its errors read, and nothing of the page.
 
-import { keyHeaders } from "./key.js";
+import { isKeyHeld, keyHeaders } from "./key.js";
 
 const KEY_REFUSED = 401;
+const NO_KEY = "The service answers those alone who have an API key; its field is at the top of this page.";
+const UNKNOWN_KEY = "The service does not know this API key.";
 const NOT_NOW = [429, 503];
 const FORBIDDEN = "urn:problem-type:purifier:forbidden"; // and not "switched-off", which no key changes
 
@@ -86,6 +88,7 @@ async function problemOf(response) {
     if (error.name === "AbortError") throw error;
     // Not ours: a proxy's error page, say. The status must do.
   }
+  if (response.status === KEY_REFUSED) detail = isKeyHeld() ? UNKNOWN_KEY : NO_KEY; // ours is about headers
   const words = sentence(detail ?? `The answer was ${response.status} ${response.statusText}.`);
   const problem = new Problem(response.status, words, retryAfter);
   if (response.status === KEY_REFUSED || type === FORBIDDEN) {

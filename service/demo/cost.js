@@ -29,7 +29,8 @@ export class Cost {
   /** Whether the server takes benchmarks. */
   offer(offered) {
     byId("cost-start").disabled = !offered;
-    if (!offered) byId("cost-status").textContent = "Its operator has not switched timing on (PURIFIER_BENCHMARKS=true).";
+    if (offered) return;
+    byId("cost-status").textContent = "This server’s operator has not switched timing on (PURIFIER_BENCHMARKS=true).";
   }
 
   /** Empty axes: what stood there was of another data set. */
@@ -83,7 +84,8 @@ export class Cost {
     };
     const caption = `Accuracy: recorded, under ${UNDER}.${paper.length > 0 ? ` The paper’s rows: ${note}.` : ""}`;
     const below = measured.length > 0 ? [table(measured, paper), element("p", { class: "hint" }, caption)] : [];
-    this.#figure.show((width) => [legend(SERIES), accuracyAgainstTime(points, { ...axes, width }), ...below]);
+    const used = SERIES.filter(({ name }) => points.length === 0 || points.some((one) => one.name === name));
+    this.#figure.show((width) => [legend(used), accuracyAgainstTime(points, { ...axes, width }), ...below]);
   }
 }
 

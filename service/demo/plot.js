@@ -3,13 +3,15 @@
 import { drawn } from "./dom.js";
 
 const HEIGHT = 380;
-const LEFT = 52;
+const LEFT = 60;
 const RIGHT = 18;
 const TOP = 16;
 const BOTTOM = 50;
 const SHARES = [0, 0.25, 0.5, 0.75, 1];
 const [NARROWEST, WIDEST] = [300, 860];
-const ROOM = 130; // for half of a name
+// Where a name may stand, from its point: the nearest place that no other name has taken.
+const PLACES = [-11, 20, 36, 52, 68, 84];
+const [LETTER, LINE] = [7.4, 15]; // about the width of one, and a line's height
 
 const down = (share) => TOP + (1 - share) * (HEIGHT - TOP - BOTTOM);
 const across = (share, width) => LEFT + share * (width - LEFT - RIGHT);
@@ -65,18 +67,29 @@ export function accuracyAgainstTime(points, { title, xTitle, least, most, width 
     ticks.push([across(log(ms), width), ms >= 1000 ? `${ms / 1000} s` : `${Number(ms.toPrecision(1))} ms`]);
   }
   const svg = frame({ title, xTitle, width, ticks, empty: points.length === 0 });
+  // A mark is as much in the way of a name as another name.
+  const taken = points.map(({ ms, y }) => ({ left: across(log(ms), width) - 6, right: across(log(ms), width) + 6, y: down(y) + 4 }));
   for (const { name, label, ms, y, low, high } of points) {
     const group = drawn("g", { class: `series ${name}` });
     const x = across(log(ms), width);
     if (low !== null) group.append(whisker(x, low, high));
-    group.append(marker(name, x, down(y)));
-    // Measured names above their points and printed ones below, since both may lie close together.
-    const anchor = x < ROOM ? "start" : x > width - ROOM ? "end" : "middle";
-    const below = name === "paper" && anchor !== "end";
-    group.append(drawn("text", { x, y: down(y) + (below ? 20 : -11), class: "name", "text-anchor": anchor }, label));
+    const place = free(taken, x, down(y), label.length * LETTER, width);
+    taken.push(place);
+    if (place.isFar) group.append(drawn("line", { x1: x, x2: x, y1: down(y), y2: place.y - LINE + 3, class: "whisker" }));
+    const text = drawn("text", { x: (place.left + place.right) / 2, y: place.y, class: "name", "text-anchor": "middle" }, label);
+    group.append(marker(name, x, down(y)), text);
     svg.append(group);
   }
   return svg;
+}
+
+/** The nearest free place for a text of that length at a point: {left, right, y, isFar}, y its base line. */
+function free(taken, x, y, length, width) {
+  const left = Math.max(LEFT, Math.min(x - length / 2, width - length));
+  const places = PLACES.map((offset) => ({ left, right: left + length, y: y + offset, isFar: offset > LINE + 5 }));
+  const meets = (one) => (other) =>
+    one.left < other.right && other.left < one.right && Math.abs(one.y - other.y) < LINE;
+  return places.find((place) => !taken.some(meets(place))) ?? places[0];
 }
 
 /** The names of the series, each with its mark. */
@@ -99,7 +112,7 @@ function frame({ title, xTitle, width, ticks, empty }) {
   const svg = drawn("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img", class: "plot", "aria-label": title });
   for (const share of SHARES) {
     svg.append(drawn("line", { x1: LEFT, x2: width - RIGHT, y1: down(share), y2: down(share), class: "grid" }));
-    svg.append(drawn("text", { x: LEFT - 10, y: down(share) + 4, "text-anchor": "end" }, `${100 * share} %`));
+    svg.append(drawn("text", { x: LEFT - 14, y: down(share) + 4, "text-anchor": "end" }, `${100 * share} %`));
   }
   for (const [x, text] of ticks) {
     svg.append(drawn("line", { x1: x, x2: x, y1: down(0), y2: down(0) + 5, class: "axis" }));

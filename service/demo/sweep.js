@@ -35,7 +35,8 @@ export class Sweep {
   /** Whether the server runs attacks. */
   offer(offered) {
     byId("sweep-start").disabled = !offered;
-    if (!offered) byId("sweep-status").textContent = "Its operator has not switched attacks on (PURIFIER_ATTACKS=true).";
+    if (offered) return;
+    byId("sweep-status").textContent = "This server’s operator has not switched attacks on (PURIFIER_ATTACKS=true).";
   }
 
   /** Empty axes: what stood there was of another data set. */

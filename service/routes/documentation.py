@@ -61,10 +61,10 @@ def with_models(app: FastAPI) -> None:
     usual = app.openapi
 
     def openapi() -> dict[str, Any]:
-        document = usual()
-        _, schemas = models_json_schema([(model, "validation") for model in _MODELS], ref_template=_PLACE)
-        document["components"]["schemas"].update(schemas["$defs"])
-        return document
+        if app.openapi_schema is None:
+            _, schemas = models_json_schema([(model, "validation") for model in _MODELS], ref_template=_PLACE)
+            usual()["components"]["schemas"].update(schemas["$defs"])
+        return usual()
 
     app.openapi = openapi  # type: ignore[method-assign]
 

@@ -63,10 +63,10 @@ def test_a_key_is_asked_for_kept_in_the_tab_and_told_to_nobody(locked: Service, 
     page = visitor.page
     page.goto(f"{locked.url}/#method=fgsm&sample=3")
     expect(page.get_by_label("This service asks for an API key.")).to_be_visible()
-    expect(page.locator("#stage-error")).to_contain_text("no API key that is known here")
+    expect(page.locator("#stage-error")).to_contain_text("those alone who have an API key")
     assert page.locator("#key-error").is_hidden()
     give(page, "purifier_wrong")
-    expect(page.locator("#key-error")).to_contain_text("no API key that is known here")
+    expect(page.locator("#key-error")).to_have_text("The service does not know this API key.")
     give(page, "no key at all")
     expect(page.locator("#key-error")).to_contain_text("without spaces")
     for scheme in ("dark", "light"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 from playwright.sync_api import Page, expect
@@ -78,6 +79,27 @@ def test_table_3_is_measured_for_every_purifier_and_drawn(shipped: Service, visi
     assert page.locator("#cost-figure .plot .series.paper").count() == 3
     assert page.locator("#cost-figure .plot .series.defended").count() == sum(row[4] != "–" for row in rows[:-3])
     assert "FGSM, ε 0.6, oblivious" in page.locator("#cost-figure").inner_text()
+    plot = page.locator("#cost-figure .plot")
+    wide = plot.get_attribute("width") or ""
+    assert overlapping(page) == []
+    page.set_viewport_size({"width": 390, "height": 900})
+    expect(plot).not_to_have_attribute("width", wide)
+    assert overlapping(page) == []
+
+
+def overlapping(page: Page) -> list[Any]:
+    """The names in the figure of latencies that lie over each other, or over the legend."""
+    words = page.locator("#cost-figure :is(.legend, text.name)").all()
+    boxes = [box for word in words if (box := word.bounding_box())]
+    return [pair for pair in combinations(boxes, 2) if overlap(*pair)]
+
+
+def overlap(one: Any, other: Any) -> bool:
+    """Whether two boxes of the page have more than a hair in common."""
+    return all(
+        min(one[start] + one[size], other[start] + other[size]) - max(one[start], other[start]) > 2
+        for start, size in (("x", "width"), ("y", "height"))
+    )
 
 
 def test_every_recorded_number_stands_beside_its_attackers_knowledge(shipped: Service, visit: Visiting) -> None:

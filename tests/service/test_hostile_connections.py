@@ -72,6 +72,7 @@ PICTURES: dict[str, Case] = {
     "in chunks": (200, lambda: chunked("/classify", chunk(digit()[:9]), chunk(digit()[9:]), b"0\r\n\r\n")),
     "a bomb": (422, lambda: post("/classify", picture(Image.new("1", (9400, 9400))))),
     "a bomb of text": (422, lambda: post("/classify", _with_text_of(50_000_000))),
+    "a bomb of passes": (422, lambda: post("/classify", _with_passes(20_000))),
     "truncated": (422, lambda: post("/classify", digit()[:-40])),
     "half a form": (422, lambda: post("/classify", PART + digit()[:40], FORM)),
     "a form of parts alone": (422, lambda: post("/classify", PART * 50_000 + b"--b--", FORM)),
@@ -156,10 +157,16 @@ def _with_text_of(size: int) -> bytes:
     return picture(THREE, pnginfo=information)
 
 
+def _with_passes(count: int) -> bytes:
+    """A JPEG that asks to be refined so often, each time in 16 bytes."""
+    data = picture(Image.new("L", (2048, 2048)), "JPEG", progressive=True)
+    return data[:-2] + count * data[data.rindex(b"\xff\xda") : -2] + data[-2:]
+
+
 @pytest.fixture(scope="module")
 def server(models_dir: Path) -> Iterator[tuple[int, tuple[str, int]]]:
     """The process and the address of a server without patience."""
-    limits = {"HEADER_TIMEOUT_S": "0.5", "BODY_TIMEOUT_S": "0.5", "MAX_BODY_BYTES": str(LARGEST_BODY)}
+    limits = {"HEADER_TIMEOUT_S": "1", "BODY_TIMEOUT_S": "1.5", "MAX_BODY_BYTES": str(LARGEST_BODY)}
     with serving(models_dir, **{f"PURIFIER_{name}": value for name, value in limits.items()}) as (process, url):
         wait_for(f"{url}/readyz", 200)
         host, port = url.removeprefix("http://").split(":")

@@ -122,6 +122,14 @@ def test_a_bomb_is_not_unpacked(name: str) -> None:
     assert_image_or_our_error(SIGNATURE + head + bomb + pixels + chunk(b"IEND", b""), memory_kib=50 * 1024)
 
 
+def test_a_jpeg_of_many_passes_is_not_decoded() -> None:
+    sound = picture(Image.new("L", (2048, 2048)), "JPEG", progressive=True)
+    last_scan = sound[sound.rindex(b"\xff\xda") : -2]
+    with pytest.raises(ImageError, match="has 50006 scans; allowed: at most 64"):
+        decode(sound[:-2] + 50_000 * last_scan + sound[-2:])
+    assert assert_image_or_our_error(sound[:-2] + 58 * last_scan + sound[-2:])
+
+
 @pytest.mark.parametrize("data", FOREIGN, ids=lambda data: data[:4].hex())
 def test_other_formats_are_refused_whole_and_changed(data: bytes) -> None:
     for cut in (len(data), len(data) // 2, 20):
