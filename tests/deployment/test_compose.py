@@ -12,6 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from check_jsonschema.builtin_schemas import get_builtin_schema
 from fastapi.testclient import TestClient
 from prometheus_client import generate_latest
 
@@ -74,10 +75,7 @@ def test_the_gpu_is_reserved_for_the_cuda_image() -> None:
 
 @pytest.mark.parametrize("file", [ROOT / "docker-compose.yml", *(ROOT / "docker" / n for n in ("gpu.yml", "keys.yml"))])
 def test_a_file_is_what_the_compose_specification_says(file: Path) -> None:
-    schemas = pytest.importorskip("check_jsonschema.builtin_schemas", reason="check-jsonschema brings the schema")
-    jsonschema.Draft7Validator(schemas.get_builtin_schema("vendor.compose-spec")).validate(
-        yaml.safe_load(file.read_text())
-    )
+    jsonschema.Draft7Validator(get_builtin_schema("vendor.compose-spec")).validate(yaml.safe_load(file.read_text()))
 
 
 @pytest.mark.parametrize("overlays", OVERLAYS, ids=lambda names: "+".join(["compose", *names]))
