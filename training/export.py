@@ -15,8 +15,9 @@ from onnx import helper
 from torch import Tensor, nn
 
 from service import manifest as manifests
-from service.inference import Runtime, Session
+from service.inference import Runtime, Session, Tensors
 from service.manifest import Graph, HashedFile, Kind, Manifest, Samples, TensorSpec
+from service.selftest import SAMPLES as SELF_TEST_SAMPLES
 from training import metrics
 from training.commit import current_commit
 from training.data import Examples
@@ -104,6 +105,7 @@ def export_dataset(
     for purifier in purifiers:
         freeze(purifier.module).to("cpu")
         stored[purifier.defense] = write_weights(purifier.module, folder / f"{purifier.defense}.weights")
+    samples = _write_samples(dataset, test, folder)
     runtime = Runtime("cpu")
     graphs = []
     for plan in _plans(classifier, purifiers):
@@ -113,8 +115,8 @@ def export_dataset(
         deviation = verify_parity(plan.reference, session, plan.inputs, test.images[:32])
         accuracy = _measure(plan, session, test, folder, runtime)
         print(f"{dataset}/{path.name}: largest deviation from torch {deviation:.1e}, clean accuracy {accuracy}")
-        graphs.append(_entry(dataset, plan, path, accuracy, len(test), commit))
-    samples = _write_samples(dataset, test, folder)
+        golden = _golden(plan, session, test)
+        graphs.append(_entry(dataset, plan, path, accuracy, len(test), golden, commit))
     # Only now, when everything has passed, do the new files take the old ones' place.
     shutil.rmtree(models / dataset, ignore_errors=True)
     folder.rename(models / dataset)
@@ -167,14 +169,10 @@ def _write(plan: _Plan, path: Path, stored: Mapping[str, StoredTensors]) -> None
 def _measure(plan: _Plan, session: Session, test: Examples, folder: Path, runtime: Runtime) -> float | None:
     if plan.is_gradient:
         return None
-    noise = next((spec for spec in plan.inputs if spec.name == "noise"), None)
     classifier = runtime.open(folder / "classifier.onnx") if plan.kind == "purifier" else None
 
     def logits(images: Tensor) -> Tensor:
-        inputs = {"images": images.numpy()}
-        if noise is not None:
-            inputs["noise"] = np.zeros((len(images), *(int(size) for size in noise.shape[1:])), np.float32)
-        found = session.run(**inputs)
+        found = _run(plan, session, images)
         if classifier is not None:
             found = classifier.run(images=found["purified_images"])
         return torch.from_numpy(found["logits"])
@@ -182,7 +180,26 @@ def _measure(plan: _Plan, session: Session, test: Examples, folder: Path, runtim
     return round(metrics.accuracy(metrics.predict(logits, test.images, batch_size=100), test.labels), 6)
 
 
-def _entry(dataset: str, plan: _Plan, path: Path, accuracy: float | None, n: int, commit: str) -> Graph:
+def _golden(plan: _Plan, session: Session, test: Examples) -> tuple[int, ...] | None:
+    """What the service's self-test compares with, of the graphs that it asks."""
+    if plan.kind not in {"classifier", "pipeline"}:
+        return None
+    images = test.images[_sampled(test)[:SELF_TEST_SAMPLES]]
+    return tuple(_run(plan, session, images)["logits"].argmax(axis=1).tolist())
+
+
+def _run(plan: _Plan, session: Session, images: Tensor) -> Tensors:
+    """Latent noise zero, where the graph has any."""
+    inputs = {"images": images.numpy()}
+    noise = next((spec for spec in plan.inputs if spec.name == "noise"), None)
+    if noise is not None:
+        inputs["noise"] = np.zeros((len(images), *(int(size) for size in noise.shape[1:])), np.float32)
+    return session.run(**inputs)
+
+
+def _entry(
+    dataset: str, plan: _Plan, path: Path, accuracy: float | None, n: int, golden: tuple[int, ...] | None, commit: str
+) -> Graph:
     folder = path.parent
     weights = tuple(
         HashedFile(file=f"{dataset}/{name}.weights", sha256=manifests.sha256(folder / f"{name}.weights"))
@@ -205,13 +222,18 @@ def _entry(dataset: str, plan: _Plan, path: Path, accuracy: float | None, n: int
         seed=plan.config["seed"],
         commit=commit,
         accuracy=measured,
+        golden=golden,
     )
 
 
-def _write_samples(dataset: str, test: Examples, folder: Path) -> Samples:
-    """The first images of each class, interleaved so that sample n shows class n mod 10."""
+def _sampled(test: Examples) -> Tensor:
+    """The places (200,) of the first images of each class, interleaved so that sample n shows class n mod 10."""
     by_class = [torch.nonzero(test.labels == label)[:SAMPLES_PER_CLASS, 0] for label in range(10)]
-    chosen = torch.stack(by_class, dim=1).flatten()
+    return torch.stack(by_class, dim=1).flatten()
+
+
+def _write_samples(dataset: str, test: Examples, folder: Path) -> Samples:
+    chosen = _sampled(test)
     images = (test.images[chosen, 0] * 255).round().to(torch.uint8).numpy()
     path = folder / "samples.npz"
     np.savez_compressed(path, images=images, labels=test.labels[chosen].numpy())

@@ -16,6 +16,7 @@ from service import manifest as manifests
 from service.attacks import WhiteBox, fgsm, pgd
 from service.catalog import Catalog, Classifier
 from service.manifest import Graph, MeasuredAccuracy
+from service.selftest import first_samples
 from training.commit import current_commit
 from training.data import Examples
 from training.entries import enter_beside
@@ -58,6 +59,7 @@ def quantize_classifier(dataset: str, *, train: Examples, test: Examples, models
             "training": {**source.training, "quantized_from": source.sha256, "calibration": CALIBRATION},
             "commit": current_commit(),
             "accuracy": MeasuredAccuracy(clean_accuracy=found, n=len(test)),
+            "golden": tuple(quantized.logits(first_samples(catalog.samples(dataset))).argmax(axis=1).tolist()),
         }
     )
     enter_beside(models, source, entry)

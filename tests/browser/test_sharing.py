@@ -85,6 +85,7 @@ def test_a_link_that_cannot_be_read_falls_back_to_the_defaults(tiny: Service, vi
 def test_the_answer_is_there_as_json(tiny: Service, visit: Visiting) -> None:
     page = visit(tiny).open("#method=fgsm&sample=3")
     page.locator("#raw summary").click()
+    expect(page.locator("#json")).not_to_be_empty()
     answer = json.loads(page.locator("#json").inner_text())
     assert_shown(page, answer)
     assert len(answer["clean"]["probabilities"]) == 10

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from service import selftest
 from service.catalog import Catalog
 from service.inference import Runtime
 from service.manifest import TensorSpec
@@ -50,6 +51,9 @@ def test_the_service_loads_the_export_and_answers_as_torch_does(
     exported: Path, classifier: nn.Module, purifier: nn.Module, test_set: Examples
 ) -> None:
     catalog = Catalog.load(exported, "cpu")
+    selftest.check(catalog)
+    recorded = {graph.kind for graph in catalog.manifest.graphs if len(graph.golden or ()) == selftest.SAMPLES}
+    assert recorded == {"classifier", "pipeline"}
     images, labels = test_set.images[:5], test_set.labels[:5]
     np.testing.assert_allclose(
         catalog.classifier("mnist").logits(images.numpy()), classifier(images).numpy(), atol=1e-4

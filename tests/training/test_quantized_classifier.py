@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from service import manifest as manifests
+from service import selftest
 from service.catalog import Catalog
 from training import quantized_classifier
 from training.bench import TestBench
@@ -66,6 +67,9 @@ def test_writing_it_again_replaces_it_and_leaves_the_rest(models: Path, many: Ex
     again = quantize_classifier("mnist", train=many, test=many, models=models)
     assert first == again
     assert first.precision == "int8"
+    selftest.check(Catalog.load(models, "cpu", 1, "int8"))
+    assert first.golden is not None
+    assert len(first.golden) == selftest.SAMPLES
     assert first.training["quantized_from"] == manifests.read(models).graph("mnist", "classifier").sha256
     assert manifests.read(models).graphs == (before[0], again, *before[1:])
 
