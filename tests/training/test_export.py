@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,22 @@ def purifier() -> nn.Module:
     return freeze(module)
 
 
+@pytest.fixture(scope="module")
+def first_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the first test which wants the export fills: it takes seconds."""
+    return tmp_path_factory.mktemp("export") / "models"
+
+
 @pytest.fixture
-def exported(classifier: nn.Module, purifier: nn.Module, test_set: Examples, tmp_path: Path) -> Path:
+def exported(
+    classifier: nn.Module, purifier: nn.Module, test_set: Examples, first_export: Path, tmp_path: Path
+) -> Path:
+    """A copy of the export of `classifier` and `purifier`, which are the same for each test."""
     round_to_stored_precision(classifier)
-    trained = TrainedPurifier("autoencoder", purifier, CONFIG)
-    export_dataset("mnist", TrainedClassifier(classifier, CONFIG), (trained,), test=test_set, models=tmp_path)
-    return tmp_path
+    if not first_export.exists():
+        trained = TrainedPurifier("autoencoder", purifier, CONFIG)
+        export_dataset("mnist", TrainedClassifier(classifier, CONFIG), (trained,), test=test_set, models=first_export)
+    return shutil.copytree(first_export, tmp_path / "models")
 
 
 def test_the_service_loads_the_export_and_answers_as_torch_does(
