@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import anyio
@@ -49,19 +49,11 @@ def create_app(settings: Settings, on_failure: OnFailure | None = None) -> FastA
     keys = KeyRing.of(settings)
     state.metrics.registry.register(Census(state, __version__))
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_load, state, on_failure)
-            tasks.start_soon(state.batcher.serve)
-            yield
-            tasks.cancel_scope.cancel()
-
     app = FastAPI(
         title="Adversarial purifier",
         description=_DESCRIPTION,
         version=__version__,
-        lifespan=lifespan,
+        lifespan=_lifespan(state, on_failure),
         responses=ANYWHERE,
         docs_url=None,
         redoc_url=None,
@@ -92,6 +84,20 @@ def create_app(settings: Settings, on_failure: OnFailure | None = None) -> FastA
 
         tracing.install(app)
     return app
+
+
+def _lifespan(
+    state: ServiceState, on_failure: OnFailure | None
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_load, state, on_failure)
+            tasks.start_soon(state.batcher.serve)
+            yield
+            tasks.cancel_scope.cancel()
+
+    return lifespan
 
 
 def _documented(keys: KeyRing) -> list[Any]:
