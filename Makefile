@@ -98,7 +98,7 @@ COMPILE := $(DEV_PY) -m uv pip compile --quiet --universal --python-version 3.11
 	--generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make pins"
 
 pins: $(DEV_ENV)/.installed ## resolve the requirements again; ARGS=--upgrade for the newest
-	$(COMPILE) $(ARGS) pyproject.toml --extra cpu --extra training --extra loadtest --extra otel --group dev -o requirements/dev.txt
+	$(COMPILE) $(ARGS) pyproject.toml --extra cpu --extra training --extra loadtest --extra otel --extra scale --group dev -o requirements/dev.txt
 	$(COMPILE) $(ARGS) pyproject.toml --extra cpu -c requirements/dev.txt -o requirements/serve.txt
 	$(COMPILE) $(ARGS) pyproject.toml --extra cuda -c requirements/dev.txt -o requirements/serve-cuda.txt
 	$(COMPILE) $(ARGS) tests/benchmarks/requirements.in -o tests/benchmarks/requirements.txt
