@@ -11,12 +11,24 @@ from typing import TypeVar
 
 import torch
 
+from service import manifest as manifests
 from service.errors import StartupError
-from training import data, devices
-from training.attack_sets import RECIPE
-from training.attacked_examples import attack_training_set
+from training import data, devices, served
+from training.attack_sets import RECIPE, clean_logits
+from training.attacked_examples import AttackedExamples, attack_training_set
 from training.classifiers.vgg16 import VGG16
-from training.config import CLASSIFIERS, PURIFIERS, ClassifierConfig, PurifierConfig
+from training.config import (
+    CLASSIFIERS,
+    DISTILLATION,
+    GENERATIVE,
+    PURIFIERS,
+    ClassifierConfig,
+    DistillationConfig,
+    GanConfig,
+    PurifierConfig,
+    VaeConfig,
+)
+from training.distill import distill
 from training.errors import CheckpointError, TrainingError
 from training.evaluate import evaluate
 from training.export import TrainedClassifier, TrainedPurifier, export_dataset
@@ -27,9 +39,11 @@ from training.purifiers import ARCHITECTURES
 from training.quantized_classifier import quantize_classifier
 from training.report import write_report
 from training.train_classifier import train_classifier
+from training.train_gan import train_gan
 from training.train_purifier import train_purifier
+from training.train_vae import train_vae
 
-Config = TypeVar("Config", ClassifierConfig, PurifierConfig)
+Config = TypeVar("Config", ClassifierConfig, PurifierConfig, VaeConfig, GanConfig, DistillationConfig)
 Verb = Callable[[argparse.Namespace], None]
 _INTERRUPTED = 130
 
@@ -53,26 +67,27 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     classifier = _verb(verbs, "classifier", _classifier, "fine-tune VGG-16 from ImageNet")
     purifier = _verb(verbs, "purifier", _purifier, "train a purifier against attacks on the classifier")
+    distillation = _verb(verbs, "distill", _distill, "train a narrower VGG-16 on the classifier's answers")
     export = _verb(verbs, "export", _export, "write verified ONNX graphs and the manifest")
     quantized = _verb(verbs, "quantize", _quantize, "write an int8 classifier beside the exported fp32 one")
     evaluate = _verb(verbs, "evaluate", _evaluate, "measure the exported graphs under attack")
     report = _verb(verbs, "report", _report, "draw figures and tables from the rows", dataset=False)
     everything = _verb(verbs, "all", _all, "from the data to exported, verified graphs")
-    for command in (classifier, everything):
+    for command in (classifier, distillation, everything):
         command.add_argument(
             "--backbone",
             default="imagenet",
             help="'imagenet' downloads torchvision's weights; else a safetensors file with features.* keys",
         )
-    purifier.add_argument("--defense", choices=_defenses(), default="autoencoder")
-    for command in (classifier, purifier, everything):
+    purifier.add_argument("--defense", choices=(*_defenses(), *GENERATIVE), default="autoencoder")
+    for command in (classifier, purifier, distillation, everything):
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--epochs", type=_positive, help="default: the configuration's")
         command.add_argument("--train-n", type=_positive, help="train on the first N images only, to try things out")
-    for command in (classifier, purifier, export, evaluate, everything):
+    for command in (classifier, purifier, distillation, export, evaluate, everything):
         command.add_argument("--work-dir", type=Path, default=Path("runs"), help="checkpoints, attacked sets and logs")
         command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    for command in (export, quantized, evaluate, report, everything):
+    for command in (purifier, distillation, export, quantized, evaluate, report, everything):
         command.add_argument("--models-dir", type=Path, default=Path("models"))
     evaluate.add_argument("--protocol", choices=PROTOCOLS, default="paper")
     for name, text in (
@@ -127,19 +142,53 @@ def _classifier(options: argparse.Namespace) -> None:
 def _purifier(options: argparse.Namespace) -> None:
     device = devices.resolve(options.device)
     classifier = _trained_classifier(options).to(device).to(memory_format=torch.channels_last)
-    config = _configured(PURIFIERS[options.dataset, options.defense], options)
+    validation = _load(options, "validation")
     folder = options.work_dir / options.dataset
-    attacks = folder / f"attacks-{fingerprint(classifier)}-{RECIPE}"
+    attacks = _attacks(options, classifier)
+    place = folder / options.defense
+    if options.defense not in GENERATIVE:
+        config = _configured(PURIFIERS[options.dataset, options.defense], options)
+        attacked = _attacked(options, classifier, config, device)
+        kept = attacks / "validation"
+        train_purifier(attacked, validation, classifier, config=config, device=device, folder=place, attacks=kept)
+        return
+    generative = _configured(GENERATIVE[options.defense], options)
     train = _load(options, "train")
-    attacked = attack_training_set(classifier, train, config=config, device=device, folder=attacks / f"{len(train)}")
-    train_purifier(
-        attacked,
+    if isinstance(generative, GanConfig):
+        train_gan(train, validation, classifier, config=generative, device=device, folder=place)
+        return
+    seen = _attacked(options, classifier, generative, device) if generative.attacked_images else train
+    kept = attacks / "validation"
+    train_vae(seen, validation, classifier, config=generative, device=device, folder=place, attacks=kept)
+
+
+def _attacked(
+    options: argparse.Namespace, classifier: torch.nn.Module, config: PurifierConfig | VaeConfig, device: torch.device
+) -> AttackedExamples:
+    train = _load(options, "train")
+    train = train.first(config.images) if isinstance(config, VaeConfig) else train
+    folder = _attacks(options, classifier) / f"{len(train)}"
+    return attack_training_set(classifier, train, config=config, device=device, folder=folder)
+
+
+def _attacks(options: argparse.Namespace, classifier: torch.nn.Module) -> Path:
+    folder: Path = options.work_dir / options.dataset / f"attacks-{fingerprint(classifier)}-{RECIPE}"
+    return folder
+
+
+def _distill(options: argparse.Namespace) -> None:
+    device = devices.resolve(options.device)
+    classifier = _trained_classifier(options).to(device).to(memory_format=torch.channels_last)
+    train = _load(options, "train")
+    answers = clean_logits(classifier, train, _attacks(options, classifier) / f"{len(train)}", device=device)
+    distill(
+        train,
+        answers,
         _load(options, "validation"),
-        classifier,
-        config=config,
+        config=_configured(DISTILLATION, options),
+        backbone=options.backbone,
         device=device,
-        folder=folder / options.defense,
-        attacks=attacks / "validation",
+        folder=options.work_dir / options.dataset / "distillation",
     )
 
 
@@ -197,9 +246,12 @@ def _all(options: argparse.Namespace) -> None:
 
 
 def _trained_classifier(options: argparse.Namespace) -> torch.nn.Module:
+    """What the work folder holds; where nothing was trained there, the shipped one."""
     path = options.work_dir / options.dataset / "classifier" / "weights.pt"
     if not path.exists():
-        raise CheckpointError(f"{path} does not exist; run `python -m training classifier` first")
+        if not (options.models_dir / manifests.FILE_NAME).exists():
+            raise CheckpointError(f"{path} does not exist; run `python -m training classifier` first")
+        return served.load_classifier(options.models_dir, manifests.read(options.models_dir), options.dataset)
     classifier = VGG16()
     classifier.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     return classifier.eval()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from training import attack_sets
-from training.config import PurifierConfig
+from training.config import PurifierConfig, VaeConfig
 from training.data import Examples
 from training.pipeline import freeze
 
@@ -28,7 +28,7 @@ class AttackedExamples:
     pgd_eps: Tensor
     clean_logits: Tensor
 
-    def batch(self, indices: Tensor, config: PurifierConfig) -> tuple[Tensor, Tensor]:
+    def batch(self, indices: Tensor, config: PurifierConfig | VaeConfig) -> tuple[Tensor, Tensor]:
         """Attacked and clean images for one batch, drawn from torch's global generator."""
         n = len(indices)
         n_pgd, n_fgsm, n_clean = round(config.pgd * n), round(config.fgsm * n), round(config.clean * n)
@@ -47,7 +47,7 @@ class AttackedExamples:
         scale = 0.5 + 0.5 * torch.rand(len(chosen), 1, 1, 1)
         return attack_sets.perturbation(self.pgd[chosen], self.pgd_eps[chosen]) * scale
 
-    def _fgsm(self, chosen: Tensor, config: PurifierConfig) -> Tensor:
+    def _fgsm(self, chosen: Tensor, config: PurifierConfig | VaeConfig) -> Tensor:
         # Large budgets are the harder ones, so that the density rises with eps.
         eps = torch.rand(len(chosen), 1, 1, 1).sqrt() * config.fgsm_eps
         towards = torch.rand(len(chosen), 1, 1, 1) < config.least_likely
@@ -56,7 +56,7 @@ class AttackedExamples:
 
 
 def attack_training_set(
-    classifier: nn.Module, train: Examples, *, config: PurifierConfig, device: torch.device, folder: Path
+    classifier: nn.Module, train: Examples, *, config: PurifierConfig | VaeConfig, device: torch.device, folder: Path
 ) -> AttackedExamples:
     """The training images under FGSM, towards the least likely class, and under PGD; kept in `folder`."""
     freeze(classifier)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to train: AdamW, linear warm-up, then cosine to zero."""
+    """How long and how fast to train: AdamW with its `momentum`, linear warm-up, then cosine to zero."""
 
     epochs: int
     batch_size: int
@@ -15,6 +15,7 @@ class Schedule:
     weight_decay: float
     warmup_steps: int = 200
     gradient_norm: float = 1.0
+    momentum: float = 0.9
 
 
 @dataclass(frozen=True)
@@ -157,3 +158,84 @@ PURIFIERS = {
         attacked_images=15_360,
     ),
 }
+
+
+@dataclass(frozen=True)
+class VaeConfig:
+    """A variational auto-encoder as a purifier; the words of the mix as in `PurifierConfig`.
+
+    With `attacked_images` it learns from attacked images (of the first `images`), else from clean ones and, on
+    `classifier_share` of a batch, from `classifier_weight` times the frozen classifier's cross-entropy. `kl_weight`
+    weighs the divergence of the codes from the standard normal against the reconstruction.
+    """
+
+    architecture: str
+    schedule: Schedule
+    noise_std: float = 1.0
+    kl_weight: float = 1.0
+    classifier_weight: float = 0.0
+    classifier_share: float = 0.125
+    attacked_images: int = 0
+    images: int | None = None
+    clean: float = 0.25
+    fgsm: float = 0.35
+    pgd: float = 0.3
+    least_likely: float = 0.3
+    fgsm_eps: float = 0.7
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class GanConfig:
+    """Defense-GAN's generator: a variational auto-encoder's decoder first (`start`), then a WGAN-GP's (`schedule`).
+
+    The schedule counts the steps of both players: `critic_steps` of the critic, then one of the generator.
+    """
+
+    architecture: str
+    start: Schedule
+    schedule: Schedule
+    noise_std: float = 0.5
+    kl_weight: float = 1.0
+    critic_steps: int = 4
+    gradient_penalty: float = 10.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class DistillationConfig:
+    """Defensive distillation: a student of the classifier's answers, whose own logits are divided by `temperature`.
+
+    `width` is the student's share of VGG-16's channels.
+    """
+
+    schedule: Schedule
+    temperature: float = 20.0
+    width: float = 0.5
+    translation: float = 1.0
+    seed: int = 0
+
+
+GENERATIVE: dict[str, VaeConfig | GanConfig] = {
+    "puvae": VaeConfig(
+        "puvae",
+        Schedule(epochs=10, batch_size=128, learning_rate=2e-3, weight_decay=0.0),
+        classifier_weight=0.01,
+        classifier_share=0.0625,
+    ),
+    "defense_vae": VaeConfig(
+        "defense_vae",
+        Schedule(epochs=14, batch_size=128, learning_rate=2e-3, weight_decay=0.0),
+        kl_weight=0.2,
+        attacked_images=6_400,
+        images=20_480,
+    ),
+    "defense_gan": GanConfig(
+        "defense_gan",
+        start=Schedule(epochs=8, batch_size=128, learning_rate=2e-3, weight_decay=0.0),
+        schedule=Schedule(
+            epochs=12, batch_size=64, learning_rate=3e-4, weight_decay=0.0, gradient_norm=1e4, momentum=0.5
+        ),
+    ),
+}
+DISTILLATION = DistillationConfig(Schedule(epochs=4, batch_size=128, learning_rate=3e-4, weight_decay=0.02))

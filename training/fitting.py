@@ -129,7 +129,7 @@ def _adamw(model: nn.Module, schedule: Schedule) -> torch.optim.AdamW:
         {"params": decayed, "weight_decay": schedule.weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=schedule.learning_rate)
+    return torch.optim.AdamW(groups, lr=schedule.learning_rate, betas=(schedule.momentum, 0.999))
 
 
 def _step(

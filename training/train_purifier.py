@@ -48,7 +48,7 @@ def train_purifier(
     torch.manual_seed(config.seed)
     module = ARCHITECTURES[config.architecture](config.noise_std).to(device)
     classifier = freeze(classifier)
-    validate = _validation(validation.first(_VALIDATION_IMAGES), classifier, module, attacks, device)
+    validate = defended_validation(validation, classifier, module, attacks, device)
     for number, stage in enumerate(config.stages()):
         place = folder / f"polish-{number}" if number else folder
         job = Job(
@@ -111,10 +111,11 @@ def _restore(module: nn.Module, images: Tensor, *, gated: bool) -> tuple[Tensor,
     return restored.float(), unattacked.float()
 
 
-def _validation(
+def defended_validation(
     validation: Examples, classifier: nn.Module, module: nn.Module, attacks: Path, device: torch.device
 ) -> Any:
     """A function that measures the defended accuracies on clean, FGSM and PGD validation images (oblivious)."""
+    validation = validation.first(_VALIDATION_IMAGES)
     signs = attack_sets.gradient_signs(classifier, validation, attacks, device=device)
     stored, eps = attack_sets.pgd_perturbations(classifier, validation, attacks, device=device, seed=1)
     sets = {

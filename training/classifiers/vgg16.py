@@ -38,24 +38,26 @@ class VGG16(nn.Module):
 
     Args:
         dropout: the drop probability between the fully connected layers, active in train mode only.
+        width: share of the channels and units that each layer keeps.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, dropout: float = 0.5) -> None:
+    def __init__(self, dropout: float = 0.5, width: float = 1.0) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(_IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
-        self.features = _convolutions()
+        self.features = _convolutions(width)
+        hidden = round(_HIDDEN * width)
         self.head = nn.Sequential(
-            nn.Linear(512, _HIDDEN),
+            nn.Linear(round(512 * width), hidden),
             nn.ReLU(),
             nn.Dropout(dropout),
-            nn.Linear(_HIDDEN, _HIDDEN),
+            nn.Linear(hidden, hidden),
             nn.ReLU(),
             nn.Dropout(dropout),
-            nn.Linear(_HIDDEN, NUM_CLASSES),
+            nn.Linear(hidden, NUM_CLASSES),
         )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -65,7 +67,7 @@ class VGG16(nn.Module):
         return cast(Tensor, self.head(self.features(normalised).flatten(1)))
 
     def load_backbone(self, backbone: str | Path) -> None:
-        """Put ImageNet's convolution weights in place.
+        """Put ImageNet's convolution weights in place; of a narrower net the first channels of each layer.
 
         Args:
             backbone: ``"imagenet"`` downloads torchvision's IMAGENET1K_V1 weights; anything else is a
@@ -74,23 +76,35 @@ class VGG16(nn.Module):
         Raises:
             BackboneError: the file is missing, or its keys or shapes are not VGG-16's.
         """
-        weights = _read_backbone(backbone)
+        weights = _narrowed(_read_backbone(backbone), self.features.state_dict())
         try:
             self.features.load_state_dict(weights)
         except RuntimeError as error:
             raise BackboneError(f"{backbone} does not hold VGG-16's convolutions: {error}") from error
 
 
-def _convolutions() -> nn.Sequential:
+def _convolutions(width: float) -> nn.Sequential:
     layers: list[nn.Module] = []
     channels = 3
     for item in _LAYOUT:
         if isinstance(item, int):
-            layers += [nn.Conv2d(channels, item, kernel_size=3, padding=1), nn.ReLU()]
-            channels = item
+            kept = round(item * width)
+            layers += [nn.Conv2d(channels, kept, kernel_size=3, padding=1), nn.ReLU()]
+            channels = kept
         else:
             layers.append(nn.MaxPool2d(kernel_size=2, stride=2))
     return nn.Sequential(*layers)
+
+
+def _narrowed(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The leading part of each weight, scaled so that a sum over fewer channels stays as large as it was."""
+    if any(name not in own or own[name].ndim != weight.ndim for name, weight in weights.items()):
+        return weights
+    narrowed = {}
+    for name, weight in weights.items():
+        kept = weight[tuple(slice(size) for size in own[name].shape)]
+        narrowed[name] = kept * (weight.shape[1] / kept.shape[1]) ** 0.75 if weight.ndim > 1 else kept
+    return narrowed
 
 
 def _read_backbone(backbone: str | Path) -> Mapping[str, Tensor]:

@@ -7,10 +7,16 @@ from collections.abc import Callable
 from torch import nn
 
 from training.purifiers.autoencoder import Autoencoder
+from training.purifiers.defense_gan import DefenseGAN
+from training.purifiers.defense_vae import DefenseVAE
 from training.purifiers.paper_autoencoder import PaperAutoencoder
+from training.purifiers.puvae import PuVAE
 
 ARCHITECTURES: dict[str, Callable[[float], nn.Module]] = {
     "autoencoder": lambda noise_std: Autoencoder(noise_std=noise_std),
     "autoencoder_gated": lambda noise_std: Autoencoder(noise_std=noise_std, gated=True),
     "autoencoder_paper": lambda noise_std: PaperAutoencoder(noise_std=noise_std),
+    "puvae": PuVAE,
+    "defense_vae": DefenseVAE,
+    "defense_gan": DefenseGAN,
 }
