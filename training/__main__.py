@@ -31,9 +31,10 @@ from training.config import (
 from training.distill import distill
 from training.errors import CheckpointError, TrainingError
 from training.evaluate import evaluate
-from training.export import TrainedClassifier, TrainedPurifier, export_dataset
+from training.export import export_dataset, export_defense
 from training.fingerprint import fingerprint
 from training.fitting import read_config
+from training.plans import TrainedClassifier, TrainedPurifier
 from training.protocols import DEFAULT_SIZES, PROTOCOLS, Sizes
 from training.purifiers import ARCHITECTURES
 from training.quantized_classifier import quantize_classifier
@@ -80,6 +81,11 @@ def _parser() -> argparse.ArgumentParser:
             help="'imagenet' downloads torchvision's weights; else a safetensors file with features.* keys",
         )
     purifier.add_argument("--defense", choices=(*_defenses(), *GENERATIVE), default="autoencoder")
+    export.add_argument(
+        "--defense",
+        choices=(*_defenses(), *GENERATIVE, "distillation"),
+        help="only this one, beside what is shipped; default: the classifier and its auto-encoders anew",
+    )
     for command in (classifier, purifier, distillation, everything):
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--epochs", type=_positive, help="default: the configuration's")
@@ -194,23 +200,32 @@ def _distill(options: argparse.Namespace) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     folder = options.work_dir / options.dataset
-    purifiers = []
-    for defense in _defenses():
-        weights = folder / defense / "weights.pt"
-        if weights.exists():
-            config = read_config(weights.parent)
-            module = ARCHITECTURES[config["architecture"]](config["noise_std"])
-            module.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-            purifiers.append(TrainedPurifier(defense, module, config))
-    if not purifiers:
+    test = _load(options, "test")
+    if options.defense is not None:
+        export_defense(options.dataset, _trained(folder, options.defense), test=test, models=options.models_dir)
+        return
+    trained = [_trained(folder, defense) for defense in _defenses() if (folder / defense / "weights.pt").exists()]
+    if not trained:
         raise CheckpointError(f"{folder} holds no purifier; run `python -m training purifier` first")
     export_dataset(
         options.dataset,
         TrainedClassifier(_trained_classifier(options), read_config(folder / "classifier")),
-        tuple(purifiers),
-        test=_load(options, "test"),
+        tuple(purifier for purifier in trained if isinstance(purifier, TrainedPurifier)),
+        test=test,
         models=options.models_dir,
     )
+
+
+def _trained(folder: Path, defense: str) -> TrainedPurifier | TrainedClassifier:
+    """A defense as the work folder holds it."""
+    config = read_config(folder / defense)
+    if defense == "distillation":
+        student = VGG16(width=config["width"])
+        student.load_state_dict(torch.load(folder / defense / "weights.pt", map_location="cpu", weights_only=True))
+        return TrainedClassifier(student, config, defense)
+    module = ARCHITECTURES[config["architecture"]](config["noise_std"])
+    module.load_state_dict(torch.load(folder / defense / "weights.pt", map_location="cpu", weights_only=True))
+    return TrainedPurifier(defense, module, config)
 
 
 def _quantize(options: argparse.Namespace) -> None:
@@ -241,7 +256,7 @@ def _all(options: argparse.Namespace) -> None:
     _classifier(options)
     for defense in _defenses():
         _purifier(argparse.Namespace(**{**vars(options), "defense": defense}))
-    _export(options)
+    _export(argparse.Namespace(**vars(options), defense=None))
     _quantize(options)
 
 

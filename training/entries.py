@@ -41,6 +41,16 @@ def enter_beside(models: Path, source: Graph, entry: Graph) -> Manifest:
     return _save(models, old.model_copy(update={"graphs": tuple(kept)}))
 
 
+def enter_defense(models: Path, dataset: str, graphs: list[Graph]) -> Manifest:
+    """Put one defense's graphs behind the others of its data set, in the place of its old ones."""
+    old = manifests.read(models)
+    defenses = {graph.defense for graph in graphs}
+    kept = [graph for graph in old.graphs if graph.dataset != dataset or graph.defense not in defenses]
+    last = max(place for place, graph in enumerate(kept) if graph.dataset == dataset)
+    kept[last + 1 : last + 1] = graphs
+    return _save(models, old.model_copy(update={"graphs": tuple(kept)}))
+
+
 def _save(models: Path, manifest: Manifest) -> Manifest:
     path = models / manifests.FILE_NAME
     temporary = path.with_suffix(".tmp")

@@ -49,15 +49,18 @@ def trace_gradient(model: nn.Module, examples: tuple[Tensor, ...]) -> GraphModul
             dilation, and 2x2 pooling only.
         examples: one example of each input, of a batch above 1.
     """
+    return trace(gradient_function(model), examples)
+
+
+def trace(function: Callable[..., Any], examples: tuple[Tensor, ...]) -> GraphModule:
+    """Any function that asks autograd for gradients, as one graph of core operators; see `trace_gradient`."""
     table: dict[Any, Callable[..., Any]] = {
         **core_aten_decompositions(),
         _aten.convolution_backward.default: _convolution_backward,
         _aten.max_pool2d_with_indices_backward.default: _max_pool_backward,
     }
-    trace = make_fx(
-        gradient_function(model), decomposition_table=table, tracing_mode="symbolic", _allow_non_fake_inputs=True
-    )
-    return trace(*examples)
+    traced = make_fx(function, decomposition_table=table, tracing_mode="symbolic", _allow_non_fake_inputs=True)
+    return traced(*examples)
 
 
 def _convolution_backward(

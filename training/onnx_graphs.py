@@ -47,6 +47,26 @@ def write_weights(module: nn.Module, path: Path) -> StoredTensors:
     Raises:
         ExportError: a weight is not exactly a float16 value (see `round_to_stored_precision`).
     """
+    stored, content = _packed(module, path)
+    path.write_bytes(content)
+    return stored
+
+
+def stored_weights(module: nn.Module, path: Path) -> StoredTensors:
+    """Where a module's tensors lie in a file that `write_weights` wrote of them.
+
+    Raises:
+        ExportError: the file holds something else.
+    """
+    stored, content = _packed(module, path)
+    if path.read_bytes() != content:
+        raise ExportError(
+            f"{path} does not hold the weights of this {type(module).__name__}; export the data set again"
+        )
+    return stored
+
+
+def _packed(module: nn.Module, path: Path) -> tuple[StoredTensors, bytes]:
     stored: StoredTensors = {}
     content = bytearray()
     for name, tensor in module.state_dict().items():
@@ -60,8 +80,7 @@ def write_weights(module: nn.Module, path: Path) -> StoredTensors:
         key = values.tobytes()
         stored[key] = StoredTensor(f"{path.stem}.{name}", path.name, len(content), half.nbytes)
         content += half.tobytes()
-    path.write_bytes(content)
-    return stored
+    return stored, bytes(content)
 
 
 def to_onnx(

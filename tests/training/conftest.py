@@ -15,8 +15,9 @@ from service import manifest as manifests
 from tests.training.tiny_classifier import TinyClassifier
 from training import bench, served, white_boxes
 from training.data import Examples
-from training.export import TrainedClassifier, TrainedPurifier, export_dataset
+from training.export import export_dataset
 from training.pipeline import freeze
+from training.plans import TrainedClassifier, TrainedPurifier
 from training.purifiers.paper_autoencoder import PaperAutoencoder
 from training.weights import round_to_stored_precision
 

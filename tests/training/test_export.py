@@ -15,10 +15,11 @@ from service.inference import Runtime
 from service.manifest import TensorSpec
 from training.data import Examples
 from training.errors import ExportError
-from training.export import TrainedClassifier, TrainedPurifier, export_dataset
+from training.export import export_dataset
 from training.onnx_graphs import write_weights
 from training.parity import verify_parity
 from training.pipeline import ClampedPurifier, Pipeline, TorchWhiteBox, freeze
+from training.plans import TrainedClassifier, TrainedPurifier
 from training.purifiers.paper_autoencoder import PaperAutoencoder
 from training.served import read_weights
 from training.weights import round_to_stored_precision

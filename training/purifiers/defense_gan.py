@@ -41,37 +41,40 @@ class DefenseGAN(nn.Module):
         self.restarts = restarts
         self.noise_shape: tuple[int, ...] = (restarts, LATENT)
         self.generator = Decoder()
-        draws = torch.randn(restarts, LATENT, generator=torch.Generator().manual_seed(0))
+        draws = torch.randn(1, restarts, LATENT, generator=torch.Generator().manual_seed(0))
         self.register_buffer("starts", draws, persistent=False)
 
     def forward(self, images: Tensor, noise: Tensor) -> Tensor:
         """The generated image nearest to each."""
-        codes = self.begin(noise)
-        targets = images.detach().repeat_interleave(self.restarts, dim=0)
-        velocity = torch.zeros_like(codes)
+        codes, velocity = self.begin(noise)
         for _ in range(self.steps):
-            codes, velocity = self.step(codes, velocity, targets)
+            codes, velocity = self.step(codes, velocity, images.detach())
         return images + (self.choose(codes, images) - images).detach()
 
-    def begin(self, noise: Tensor) -> Tensor:
-        """The codes (N * restarts, 64) to start from."""
-        return (self.starts + self.noise_std * noise).reshape(-1, LATENT)
+    def begin(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """The codes (N, restarts, 64) to start from, and their velocity, none."""
+        codes = self.starts + self.noise_std * noise
+        return codes, torch.zeros_like(codes)
 
-    def step(self, codes: Tensor, velocity: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes and their velocity after one step down the mean squared error to `targets`, one for each code."""
+    def step(self, codes: Tensor, velocity: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes and their velocity after one step down the mean squared error to the images."""
         with torch.enable_grad():
             watched = codes.detach().requires_grad_()
-            error = (self.generator(watched) - targets).square().sum() / _PIXELS
+            error = (self._draw(watched) - images).square().sum() / _PIXELS
             (gradient,) = torch.autograd.grad(error, watched)
         velocity = MOMENTUM * velocity + gradient
         return codes.detach() - STEP_SIZE * velocity, velocity
 
     def choose(self, codes: Tensor, images: Tensor) -> Tensor:
         """Of each image's restarts the image (N, 1, 28, 28) at the smallest distance."""
-        found = self.generator(codes).reshape(-1, self.restarts, 28, 28)
+        found = self._draw(codes)
         nearest = (found - images).square().sum(dim=(2, 3)).argmin(dim=1, keepdim=True)
         chosen = (nearest == torch.arange(self.restarts, device=images.device)).to(found.dtype)
-        return cast(Tensor, (found * chosen[:, :, None, None]).sum(dim=1, keepdim=True))
+        return (found * chosen[:, :, None, None]).sum(dim=1, keepdim=True)
+
+    def _draw(self, codes: Tensor) -> Tensor:
+        """One image of each code: (N, restarts, 28, 28)."""
+        return cast(Tensor, self.generator(codes.flatten(0, 1))).reshape(-1, self.restarts, 28, 28)
 
     def draw_noise(self, n: int, device: torch.device) -> Tensor:
         """Standard normal noise (n, restarts, 64) from torch's global generator."""

@@ -1,0 +1,89 @@
+"""Which graphs a trained classifier or defense is exported as. Knows no files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from onnx import ModelProto
+from torch import nn
+
+from service.catalog import NO_DEFENSE
+from service.manifest import TensorSpec
+from training.descent_graph import chained, descent_to_onnx
+from training.graph_files import Plan, exported
+from training.parity import GRADIENT_OUTPUT
+from training.pipeline import ClampedPurifier, Pipeline, Purifier, freeze
+from training.purifiers.defense_gan import DefenseGAN
+
+IMAGES = TensorSpec(name="images", shape=("N", 1, 28, 28), minimum=0.0, maximum=1.0)
+LOGITS = TensorSpec(name="logits", shape=("N", 10))
+PURIFIED = TensorSpec(name="purified_images", shape=("N", 1, 28, 28), minimum=0.0, maximum=1.0)
+_COTANGENT = TensorSpec(name="cotangent", shape=("N", 10))
+_SOFTMAX_WEIGHT = TensorSpec(name="softmax_weight", shape=("N", 1))
+_VJP = (IMAGES, _COTANGENT, _SOFTMAX_WEIGHT)
+_PULLED = (LOGITS, GRADIENT_OUTPUT)
+# Seconds an image: few are compared with torch and measured.
+_FEW = (4, 500)
+
+
+@dataclass(frozen=True)
+class TrainedPurifier:
+    """A purifier with the name under which it is served and the configuration that trained it."""
+
+    defense: str
+    module: nn.Module
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainedClassifier:
+    """A classifier with the configuration that trained it; the plain one, or the defense of that name."""
+
+    module: nn.Module
+    config: Mapping[str, Any]
+    defense: str = NO_DEFENSE
+
+    @property
+    def weights(self) -> str:
+        """The name of its file of weights."""
+        return "classifier" if self.defense == NO_DEFENSE else self.defense
+
+
+def classifier_plans(trained: TrainedClassifier) -> Iterator[Plan]:
+    """A classifier, and its gradient."""
+    name, module, weights = trained.defense, trained.module, (trained.weights,)
+    yield Plan("classifier", name, module, (IMAGES,), (LOGITS,), weights, trained.config)
+    yield Plan("classifier_gradient", name, module, _VJP, _PULLED, weights, trained.config)
+
+
+def purifier_plans(trained: TrainedPurifier, classifier: nn.Module) -> Iterator[Plan]:
+    """A purifier, the pipeline that it makes with the plain classifier, and the pipeline's gradient."""
+    name = trained.defense
+    noise = TensorSpec(name="noise", shape=("N", *cast(Purifier, trained.module).noise_shape))
+    pipeline = freeze(Pipeline(trained.module, classifier))
+    clamped = freeze(ClampedPurifier(trained.module))
+    both = ("classifier", name)
+    plans = (
+        Plan("purifier", name, clamped, (IMAGES, noise), (PURIFIED,), (name,), trained.config),
+        Plan("pipeline", name, pipeline, (IMAGES, noise), (LOGITS,), both, trained.config),
+        Plan("pipeline_gradient", name, pipeline, (*_VJP, noise), _PULLED, both, trained.config),
+    )
+    yield from _descending(plans, trained.module, noise) if isinstance(trained.module, DefenseGAN) else plans
+
+
+def _descending(plans: tuple[Plan, ...], purifier: DefenseGAN, noise: TensorSpec) -> Iterator[Plan]:
+    """Defense-GAN's, whose purifier is a loop; its gradient is the classifier's at the purified image."""
+
+    def build(plan: Plan) -> ModelProto:
+        descent = descent_to_onnx(purifier, IMAGES, noise, PURIFIED)
+        if plan.kind == "purifier":
+            return descent
+        classifier = cast(Pipeline, plan.module).classifier
+        answer, gradient = classifier_plans(TrainedClassifier(classifier, {}))
+        return chained(descent, exported(gradient if plan.is_gradient else answer), plan.inputs, plan.outputs)
+
+    for plan in plans:
+        config = {**plan.config, "gradient": "identity"} if plan.is_gradient else plan.config
+        yield replace(plan, build=build, few=_FEW, config=config)
