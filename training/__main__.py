@@ -158,11 +158,13 @@ def _purifier(options: argparse.Namespace) -> None:
         kept = attacks / "validation"
         train_purifier(attacked, validation, classifier, config=config, device=device, folder=place, attacks=kept)
         return
-    generative = _configured(GENERATIVE[options.defense], options)
+    generative = GENERATIVE[options.defense]
     train = _load(options, "train")
     if isinstance(generative, GanConfig):
+        generative = _configured(generative, options)
         train_gan(train, validation, classifier, config=generative, device=device, folder=place)
         return
+    generative = _configured(generative, options)
     seen = _attacked(options, classifier, generative, device) if generative.attacked_images else train
     kept = attacks / "validation"
     train_vae(seen, validation, classifier, config=generative, device=device, folder=place, attacks=kept)

@@ -238,4 +238,4 @@ GENERATIVE: dict[str, VaeConfig | GanConfig] = {
         ),
     ),
 }
-DISTILLATION = DistillationConfig(Schedule(epochs=4, batch_size=128, learning_rate=3e-4, weight_decay=0.02))
+DISTILLATION = DistillationConfig(Schedule(epochs=3, batch_size=128, learning_rate=3e-4, weight_decay=0.02))

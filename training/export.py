@@ -79,8 +79,7 @@ def export_defense(
         trained.defense: write_weights(trained.module, folder / f"{trained.defense}.weights"),
     }
     bench = Bench(dataset, folder, stored, test, folder / Path(shipped.file).name, current_commit())
-    is_purifier = isinstance(trained, TrainedPurifier)
-    plans = purifier_plans(trained, classifier) if is_purifier else classifier_plans(trained)
+    plans = purifier_plans(trained, classifier) if isinstance(trained, TrainedPurifier) else classifier_plans(trained)
     graphs = [bench.write(plan) for plan in plans]
     shutil.rmtree(models / dataset)
     folder.rename(models / dataset)

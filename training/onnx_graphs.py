@@ -61,7 +61,7 @@ def stored_weights(module: nn.Module, path: Path) -> StoredTensors:
     stored, content = _packed(module, path)
     if path.read_bytes() != content:
         raise ExportError(
-            f"{path} does not hold the weights of this {type(module).__name__}; export the data set again"
+            f"{path} holds other weights than this {type(module).__name__} has; export the data set again"
         )
     return stored
 

@@ -143,7 +143,8 @@ def _steepness(critic: Critic, real: Tensor, drawn: Tensor) -> Tensor:
     shares = torch.rand(len(real), 1, 1, 1, device=real.device)
     between = (real + shares * (drawn - real)).requires_grad_()
     (slopes,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-    return (slopes.flatten(1).norm(dim=1) - 1).square().mean()
+    lengths: Tensor = slopes.flatten(1).norm(dim=1)
+    return (lengths - 1).square().mean()
 
 
 def _reconstruction(

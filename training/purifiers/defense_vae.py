@@ -5,8 +5,6 @@ MagNet's (arXiv 1705.09064) reformer is the same idea without the sampled code. 
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 
@@ -39,4 +37,4 @@ class DefenseVAE(nn.Module):
 
     def draw_noise(self, n: int, device: torch.device) -> Tensor:
         """Standard normal noise (n, 64) from torch's global generator."""
-        return cast(Tensor, torch.randn(n, *self.noise_shape, device=device))
+        return torch.randn(n, *self.noise_shape, device=device)

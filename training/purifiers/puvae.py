@@ -5,8 +5,6 @@ The candidate nearest to the image is the purified image. Knows no attack and no
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 
@@ -33,11 +31,11 @@ class PuVAE(nn.Module):
 
     def forward(self, images: Tensor, noise: Tensor) -> Tensor:
         """Of each image's ten candidates the one at the smallest Euclidean distance."""
-        n = len(images)
-        labels = torch.eye(CLASSES, device=images.device).repeat(n, 1)
-        repeated = images.repeat_interleave(CLASSES, dim=0)
-        logits, _, _ = self.explain(repeated, labels, noise.reshape(n * CLASSES, LATENT))
-        candidates = torch.sigmoid(logits).reshape(n, CLASSES, 28, 28)
+        classes = torch.eye(CLASSES, device=images.device)
+        labels = classes.expand(images.shape[0], CLASSES, CLASSES).flatten(0, 1)
+        repeated = images.expand(-1, CLASSES, 28, 28).reshape(-1, 1, 28, 28)
+        logits, _, _ = self.explain(repeated, labels, noise.flatten(0, 1))
+        candidates = torch.sigmoid(logits).reshape(-1, CLASSES, 28, 28)
         distances = (candidates - images).square().sum(dim=(2, 3))
         nearest = distances.argmin(dim=1, keepdim=True)
         # A sum over a mask and not a gather, whose gradient ONNX has no operator for.
@@ -55,4 +53,4 @@ class PuVAE(nn.Module):
 
     def draw_noise(self, n: int, device: torch.device) -> Tensor:
         """Standard normal noise (n, 10, 64) from torch's global generator."""
-        return cast(Tensor, torch.randn(n, *self.noise_shape, device=device))
+        return torch.randn(n, *self.noise_shape, device=device)
