@@ -1,4 +1,4 @@
-"""One attack on one image, run and judged: what it did to the answer, and what the purifier made of it.
+"""One attack on one image, run and judged: what it did to the answer, and what the defense made of it.
 
 Knows no HTTP. The purifier's noise is zero in every judgement, as in a classification without a seed; only an attack
 with `eot` sees other draws, and is judged on fresh ones beside.
@@ -39,7 +39,7 @@ def plan(method: Method, norm: Norm | None = None, **given: object) -> Plan:
 
 
 def knowledge_of(target: Target, attack: Attack) -> Knowledge:
-    """What the attacker sees: the classifier alone, the purifier too, or no more than the pipeline's answers."""
+    """What the attacker sees: the plain classifier alone, the defense too, or no more than its answers."""
     if target == "classifier":
         return "oblivious"
     return "adaptive" if attack.access == "gradients" else "black_box"
@@ -49,7 +49,7 @@ def knowledge_of(target: Target, attack: Attack) -> Knowledge:
 class Goal:
     """What the attack is run against, and for: away from `label`, or to `target_label`.
 
-    `label` None stands for the classifier's own answer to the image. `eot`: draws of the purifier's noise that each
+    `label` None stands for the plain classifier's answer to the image. `eot`: draws of the purifier's noise that each
     look at the pipeline averages over; 0 looks at it with the noise at zero, as it answers without a seed.
     """
 
@@ -65,16 +65,17 @@ class Goal:
         """The attacked model, with its gradient where the attack takes one.
 
         Raises:
-            ParameterError: the data set or the defense is unknown, or there is no pipeline to attack.
+            ParameterError: the data set or the defense is unknown, there is none to attack, or no noise to average.
         """
+        if self.target == "pipeline" and self.defense == NO_DEFENSE:
+            raise ParameterError("target=pipeline needs a defense, and defense is 'none'; allowed: target=classifier")
+        if self.eot and (self.target == "classifier" or catalog.purifier(self.dataset, self.defense) is None):
+            raise ParameterError(
+                f"eot is {self.eot}, and target={self.target} with defense={self.defense} draws no noise; allowed: 0, "
+                "or target=pipeline with a purifier"
+            )
         if self.target == "classifier":
-            if self.eot:
-                raise ParameterError(
-                    f"eot is {self.eot} with target=classifier, which has no noise; allowed: 0, or target=pipeline"
-                )
             return catalog.white_box(self.dataset)
-        if self.defense == NO_DEFENSE:
-            raise ParameterError("target=pipeline needs a purifier, and defense is 'none'; allowed: target=classifier")
         # Without draws the noise is zero, whatever the seed of the attack.
         noise_seed = self.seed if self.eot else None
         if route.attack.access != "gradients":
@@ -84,7 +85,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class View:
-    """One picture of an attempt, (1, 1, 28, 28), and what the classifier says of it."""
+    """One picture of an attempt, (1, 1, 28, 28), and what the classifier that it reaches says of it."""
 
     image: FloatArray
     prediction: Prediction
@@ -180,7 +181,7 @@ def _run(route: Plan, victim: WhiteBox, image: FloatArray, goal: Goal, label: in
 
 
 def _label(defense: Defense, image: FloatArray, goal: Goal) -> int:
-    label = predict(defense.classifier, image)[0].label if goal.label is None else goal.label
+    label = predict(defense.plain, image)[0].label if goal.label is None else goal.label
     if goal.target_label == label:
         source = "what the classifier answers already" if goal.label is None else "the label itself"
         raise ParameterError(f"target_label is {goal.target_label}, which is {source}; allowed: another class")
@@ -188,13 +189,15 @@ def _label(defense: Defense, image: FloatArray, goal: Goal) -> int:
 
 
 def _look(defense: Defense, images: list[FloatArray], stopwatch: Stopwatch) -> list[tuple[View, View]]:
-    """Each image as the classifier sees it without and with the defense, all in one batch."""
+    """Each image as it is seen without and with the defense."""
     batch = np.concatenate(images)
     purified = defense.purify(batch, None, stopwatch)
-    with stopwatch.stage("classify"):
-        predictions = predict(defense.classifier, np.concatenate([batch, purified]))
-    views = [View(image[None], prediction) for image, prediction in zip([*batch, *purified], predictions, strict=True)]
-    return list(zip(views[: len(batch)], views[len(batch) :], strict=True))
+    undefended, defended = defense.classify(batch, purified, stopwatch)
+    return list(zip(_views(batch, undefended), _views(purified, defended), strict=True))
+
+
+def _views(images: FloatArray, predictions: list[Prediction]) -> list[View]:
+    return [View(image[None], prediction) for image, prediction in zip(images, predictions, strict=True)]
 
 
 def _judge(adversarial: View, purified: View, goal: Goal, label: int) -> Outcome:

@@ -126,7 +126,7 @@ class Catalog:
         return self.manifest.datasets
 
     def defenses(self, dataset: str) -> tuple[str, ...]:
-        """Defenses that a request may name: the purifiers, then 'none'."""
+        """Defenses that a request may name; 'none' is the last."""
         return (*self.manifest.defenses(dataset), NO_DEFENSE)
 
     def class_names(self, dataset: str) -> tuple[str, ...]:
@@ -137,28 +137,36 @@ class Catalog:
         """The execution provider that a graph runs on; None while it is not loaded."""
         return self._sessions.provider(graph)
 
-    def classifier(self, dataset: str, precision: Precision | None = None) -> Classifier:
-        """The classifier of a data set, in the precision that is served unless another is named.
-
-        Raises:
-            ParameterError: the data set is unknown.
-        """
-        graph = self.manifest.graph(self._known(dataset), "classifier", precision=precision or self.precision)
-        return Classifier(graph, self._sessions.of(graph))
-
-    def purifier(self, dataset: str, defense: str) -> Purifier | None:
-        """The purifier that a defense names; None for 'none'.
+    def classifier(self, dataset: str, defense: str = NO_DEFENSE, precision: Precision | None = None) -> Classifier:
+        """The classifier that answers for a defense, in the precision that is served unless another is named.
 
         Raises:
             ParameterError: the data set or the defense is unknown.
         """
-        allowed = self.defenses(self._known(dataset))
-        if defense not in allowed:
-            raise ParameterError(f"unknown defense {shortened(defense)} for {dataset}; allowed: {', '.join(allowed)}")
-        if defense == NO_DEFENSE:
-            return None
-        graph = self.manifest.graph(dataset, "purifier", defense)
-        return Purifier(graph, self._sessions.of(graph))
+        graph = self.manifest.classifier(dataset, self._named(dataset, defense), precision or self.precision)
+        return Classifier(graph, self._sessions.of(graph))
+
+    def purifier(self, dataset: str, defense: str) -> Purifier | None:
+        """The purifier that a defense puts before its classifier; None where it puts nothing there.
+
+        Raises:
+            ParameterError: the data set or the defense is unknown.
+        """
+        graph = self.manifest.purifier(dataset, self._named(dataset, defense))
+        return None if graph is None else Purifier(graph, self._sessions.of(graph))
+
+    def check_purifies(self, dataset: str, defense: str) -> None:
+        """A defense gives an image back: it has a purifier, or is none at all.
+
+        Raises:
+            ParameterError: it is a classifier alone, or the data set or the defense is unknown.
+        """
+        names = [name for name in self.manifest.defenses(self._known(dataset)) if self.manifest.purifier(dataset, name)]
+        if self._named(dataset, defense) not in (*names, NO_DEFENSE):
+            raise ParameterError(
+                f"defense {shortened(defense)} of {dataset} is another classifier and gives no image back; allowed: "
+                f"{', '.join((*names, NO_DEFENSE))}"
+            )
 
     def pipeline(self, dataset: str, defense: str) -> tuple[manifests.Graph, Session]:
         """The fused graph of purifier and classifier: (images, noise) to logits."""
@@ -170,9 +178,9 @@ class Catalog:
         return self._sessions.of(graph)
 
     def white_box(self, dataset: str, defense: str = NO_DEFENSE, seed: int | None = None, draws: int = 0) -> WhiteBox:
-        """What an attacker sees who knows the classifier ('none') or the whole pipeline (a defense).
+        """What an attacker sees who knows the plain classifier ('none') or the whole of a defense.
 
-        With a defense, the latent noise is fixed, zero without a seed, one draw with one; or, where `draws` is above
+        With a purifier, the latent noise is fixed, zero without a seed, one draw with one; or, where `draws` is above
         0, every look averages over as many fresh draws, of which the seed (default 0) makes the first.
 
         Raises:
@@ -181,21 +189,21 @@ class Catalog:
         purifier = self.purifier(dataset, defense)
         gradient = self._sessions.of(self._gradient(dataset, defense))
         if purifier is None:
-            return GradientModel(self.classifier(dataset, "fp32").session, gradient)
+            return GradientModel(self.classifier(dataset, defense, "fp32").session, gradient)
         _, pipeline = self.pipeline(dataset, defense)
         return seen_through(
             lambda draw: GradientModel(pipeline, gradient, draw), noise(purifier.graph, 1, seed), seed, draws
         )
 
     def black_box(self, dataset: str, defense: str, seed: int | None = None, draws: int = 0) -> BlackBox:
-        """What an attacker sees who may only ask the pipeline; the noise as in `white_box`. Needs no gradient.
+        """What an attacker sees who may only ask a defense; the noise as in `white_box`. Needs no gradient.
 
         Raises:
             ParameterError: the data set or the defense is unknown.
         """
         purifier = self.purifier(dataset, defense)
         if purifier is None:
-            return self.classifier(dataset, "fp32")
+            return self.classifier(dataset, defense, "fp32")
         _, pipeline = self.pipeline(dataset, defense)
         return seen_through(lambda draw: PipelineAnswers(pipeline, draw), noise(purifier.graph, 1, seed), seed, draws)
 
@@ -225,14 +233,20 @@ class Catalog:
         return {entry.dataset: read_samples(self.folder, entry) for entry in self.manifest.samples}
 
     def _gradient(self, dataset: str, defense: str) -> manifests.Graph:
-        kind: manifests.Kind = "classifier_gradient" if defense == NO_DEFENSE else "pipeline_gradient"
-        shipped = {g.defense: g for g in self.manifest.graphs if (g.dataset, g.kind) == (dataset, kind)}
+        kinds = {"classifier_gradient", "pipeline_gradient"}
+        shipped = {g.defense: g for g in self.manifest.graphs if g.dataset == dataset and g.kind in kinds}
         if defense not in shipped:
             raise ParameterError(
                 f"no gradient is shipped for defense {defense!r} of {dataset}, so that it cannot be attacked "
                 f"as a white box; allowed: {', '.join(shipped) or 'none'}"
             )
         return shipped[defense]
+
+    def _named(self, dataset: str, defense: str) -> str:
+        allowed = self.defenses(self._known(dataset))
+        if defense not in allowed:
+            raise ParameterError(f"unknown defense {shortened(defense)} for {dataset}; allowed: {', '.join(allowed)}")
+        return defense
 
     def _known(self, dataset: str) -> str:
         if dataset not in self.datasets:

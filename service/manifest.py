@@ -17,6 +17,7 @@ from service.precision import Precision
 
 FILE_NAME = "manifest.json"
 Kind = Literal["classifier", "purifier", "pipeline", "classifier_gradient", "pipeline_gradient"]
+_NO_DEFENSE = "none"
 Sha256 = Field(pattern="^[0-9a-f]{64}$")
 
 
@@ -58,7 +59,7 @@ class Graph(_Entry):
     name: str
     kind: Kind
     dataset: str
-    defense: str = Field(description="the purifier inside, 'none' for the classifier alone")
+    defense: str = Field(description="the defense that it belongs to, 'none' for the data set's plain classifier")
     file: str
     sha256: str = Sha256
     weights: tuple[HashedFile, ...]
@@ -119,22 +120,38 @@ class Manifest(_Entry):
         return tuple(self.class_names)
 
     def defenses(self, dataset: str) -> tuple[str, ...]:
-        """Names of the purifiers for a data set, 'autoencoder' first."""
-        names = [graph.defense for graph in self.graphs if graph.kind == "purifier" and graph.dataset == dataset]
-        return tuple(sorted(names, key=lambda name: (name != "autoencoder", name)))
+        """Names of a data set's defenses, 'autoencoder' first: purifiers, and classifiers in the plain one's place."""
+        own = {g.defense for g in self.graphs if g.dataset == dataset and g.kind in {"purifier", "classifier"}}
+        return tuple(sorted(own - {_NO_DEFENSE}, key=lambda name: (name != "autoencoder", name)))
 
-    def graph(self, dataset: str, kind: Kind, defense: str = "none", precision: Precision = "fp32") -> Graph:
+    def purifier(self, dataset: str, defense: str) -> Graph | None:
+        """What a defense puts before its classifier; None where that is nothing."""
+        return self._find(dataset, "purifier", defense)
+
+    def classifier(self, dataset: str, defense: str, precision: Precision = "fp32") -> Graph:
+        """What answers for a defense: its own classifier, in fp32, or else the plain one in that precision.
+
+        Raises:
+            ManifestError: there is none.
+        """
+        own = None if defense == _NO_DEFENSE else self._find(dataset, "classifier", defense)
+        return own or self.graph(dataset, "classifier", precision=precision)
+
+    def graph(self, dataset: str, kind: Kind, defense: str = _NO_DEFENSE, precision: Precision = "fp32") -> Graph:
         """The one graph of that data set, kind, defense and precision.
 
         Raises:
             ManifestError: there is none.
         """
-        for graph in self.graphs:
-            if (graph.dataset, graph.kind, graph.defense, graph.precision) == (dataset, kind, defense, precision):
-                return graph
+        if (found := self._find(dataset, kind, defense, precision)) is not None:
+            return found
         raise ManifestError(
             f"the manifest has no {kind} for dataset {dataset!r} with defense {defense!r} and precision {precision!r}"
         )
+
+    def _find(self, dataset: str, kind: Kind, defense: str, precision: Precision = "fp32") -> Graph | None:
+        wanted = (dataset, kind, defense, precision)
+        return next((g for g in self.graphs if (g.dataset, g.kind, g.defense, g.precision) == wanted), None)
 
 
 def read(folder: Path) -> Manifest:

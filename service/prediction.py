@@ -44,7 +44,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What purification changed: the image, by so much in pixels of [0, 1], and perhaps the answer."""
+    """What a defense changed: the image, by so much in pixels of [0, 1], and perhaps the answer."""
 
     residual_l2: float
     residual_linf: float
@@ -79,25 +79,30 @@ class Defended:
 
 @dataclass(frozen=True)
 class Defense:
-    """A classifier and what stands in front of it; `purifier` is None for the defense 'none'."""
+    """A purifier before the plain classifier, or another classifier in its place, or neither ('none').
 
-    classifier: Classifier
+    `plain` answers undefended, `classifier` what `purifier` (None: nothing) lets through.
+    """
+
+    plain: Classifier
     purifier: Purifier | None
+    classifier: Classifier
 
     @classmethod
     def of(cls, catalog: Catalog, dataset: str, defense: str, precision: Precision | None = None) -> Defense:
-        """The defense of that name for a data set; its classifier as served unless a precision is named.
+        """The defense of that name for a data set; its classifiers as served unless a precision is named.
 
         Raises:
             ParameterError: the data set or the defense is unknown.
         """
-        return cls(catalog.classifier(dataset, precision), catalog.purifier(dataset, defense))
+        plain = catalog.classifier(dataset, precision=precision)
+        return cls(plain, catalog.purifier(dataset, defense), catalog.classifier(dataset, defense, precision))
 
     @property
     def models(self) -> dict[str, str]:
         """The graphs in use: name to SHA-256."""
-        graphs = [self.classifier.graph] if self.purifier is None else [self.purifier.graph, self.classifier.graph]
-        return {graph.name: graph.sha256 for graph in graphs}
+        used = (self.purifier, self.classifier, self.plain)
+        return {part.graph.name: part.graph.sha256 for part in used if part is not None}
 
     def purify(self, images: FloatArray, seed: int | None, stopwatch: Stopwatch) -> FloatArray:
         """Purified images (N, 1, 28, 28); without a purifier the images themselves, which takes no time."""
@@ -108,7 +113,7 @@ class Defense:
             return self.purifier.purify(images, seed)
 
     def answer(self, questions: Sequence[Question], stopwatch: Stopwatch) -> list[Defended]:
-        """Purify and classify, all images and their purified selves in one batch; one answer per question.
+        """Purify and classify with and without; one answer per question.
 
         An answer depends on its own image and seed alone, to the bit, whatever else is in the batch.
         """
@@ -119,14 +124,27 @@ class Defense:
         else:
             with stopwatch.stage("purify"):
                 purified = self.purifier.purify_each(images, [question.seed for question in questions])
-        with stopwatch.stage("classify"):
-            both = images if self.purifier is None else np.concatenate([images, purified])
-            predictions = predict(self.classifier, both)
-        undefended, defended = predictions[: len(images)], predictions[-len(images) :]
+        undefended, defended = self.classify(images, purified, stopwatch)
         return [
             Defended.of(question.image, purified[n : n + 1], defended[n], undefended[n])
             for n, question in enumerate(questions)
         ]
+
+    def classify(
+        self, images: FloatArray, purified: FloatArray, stopwatch: Stopwatch
+    ) -> tuple[list[Prediction], list[Prediction]]:
+        """The answers to images (N, 1, 28, 28) undefended, and to what the purifier made of them defended.
+
+        In one batch where one classifier gives both.
+        """
+        with stopwatch.stage("classify"):
+            if self.classifier.graph.name != self.plain.graph.name:
+                return predict(self.plain, images), predict(self.classifier, purified)
+            if self.purifier is None:
+                predictions = predict(self.plain, images)
+                return predictions, predictions
+            predictions = predict(self.plain, np.concatenate([images, purified]))
+            return predictions[: len(images)], predictions[len(images) :]
 
 
 def predict(classifier: Classifier, images: FloatArray) -> list[Prediction]:

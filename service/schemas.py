@@ -17,7 +17,10 @@ MAX_BENCHMARK_IMAGES = 6400
 Dataset = Annotated[str, Field(description="data set: `mnist` or `fashion-mnist`; GET /models lists them")]
 DefenseName = Annotated[
     str,
-    Field(description="what stands before the classifier: `autoencoder`, or `none`; GET /models lists them"),
+    Field(
+        description="`autoencoder` or another purifier before the classifier, another classifier in its place, or "
+        "`none`; GET /models lists them"
+    ),
 ]
 Label = Annotated[int, Field(ge=0, le=9)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
@@ -98,9 +101,9 @@ class AttackQuery(DatasetQuery):
     )
     target: Target = Field(
         "classifier",
-        description="what is attacked: `classifier` (the attacker does not know of the purifier: knowledge "
-        "oblivious) or `pipeline` (the attack looks through the purifier too: knowledge adaptive, or black_box where "
-        "the method takes no gradient)",
+        description="what is attacked: `classifier` (the plain one: the attacker does not know of the defense: "
+        "knowledge oblivious) or `pipeline` (the attack looks through the purifier, or at the classifier "
+        "in the plain one's place: knowledge adaptive, or black_box where the method takes no gradient)",
     )
     defense: DefenseName = DEFAULT_DEFENSE
     label: Label | None = Field(
@@ -189,11 +192,11 @@ class Verdict(Answer):
 
 
 class EvidenceAnswer(Answer):
-    """What purification changed."""
+    """What the defense changed."""
 
     residual_l2: float = Field(description="length of the difference of the images, pixels in [0, 1]")
     residual_linf: float = Field(description="largest difference of a pixel")
-    disagreement: bool = Field(description="whether the label changes through the purifier")
+    disagreement: bool = Field(description="whether the label changes through the defense")
 
 
 class ClassifyTimings(Answer):
@@ -237,7 +240,7 @@ class PurifyAnswer(Answer):
 
 
 class PictureAnswer(Verdict):
-    """An image, and what the classifier alone says of it."""
+    """An image, and what the classifier that it reaches says of it: of `purified` the defense's, else the plain one."""
 
     image_png: PngBase64
     probabilities: Probabilities
@@ -298,7 +301,7 @@ class AttackCost(Answer):
 
 
 class AttackAnswer(Answer):
-    """What the attack did to the answer, and what the purifier made of it."""
+    """What the attack did to the answer, and what the defense made of it."""
 
     success: bool = Field(
         description="the attacked target answers another class than `label`, or `target_label` where given"

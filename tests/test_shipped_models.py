@@ -146,7 +146,9 @@ def test_int8_is_as_accurate_as_fp32_also_under_attack(catalog: Catalog, dataset
     images, labels = _samples(catalog, dataset, 40)
     adv_images = fgsm(catalog.white_box(dataset), images, labels, eps=0.6).adv_images
     for batch in (images, adv_images):
-        answers = [catalog.classifier(dataset, name).logits(batch).argmax(axis=1) for name in ("fp32", "int8")]
+        answers = [
+            catalog.classifier(dataset, precision=name).logits(batch).argmax(axis=1) for name in ("fp32", "int8")
+        ]
         assert (answers[0] != answers[1]).sum() <= 1
 
 

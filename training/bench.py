@@ -116,8 +116,9 @@ def _answers_folder(victim: Victim, spec: AttackSpec, view: View, cache: Path) -
     words = [view.defense]
     manifest = manifests.read(victim.models)
     if view.defense != NO_DEFENSE:
-        graph = manifest.graph(victim.dataset, "purifier", view.defense)
-        words += [graph.weights_sha256[:8], view.noise, str(view.seed)]
+        purifier = manifest.purifier(victim.dataset, view.defense)
+        own = purifier or manifest.classifier(victim.dataset, view.defense)
+        words += [own.weights_sha256[:8], view.noise, str(view.seed)]
     if view.precision != "fp32":
         graph = manifest.graph(victim.dataset, "classifier", precision=view.precision)
         words += [view.precision, graph.weights_sha256[:8]]
@@ -130,7 +131,7 @@ def _judge(victim: Victim, spec: AttackSpec, chunk: Chunk, views: list[View], ca
     check_ball(chunk.images, adv_images, spec.eps, spec.norm)
     catalog = _catalog(victim.models)
     for view in views:
-        classifier = catalog.classifier(victim.dataset, view.precision)
+        classifier = catalog.classifier(victim.dataset, view.defense, view.precision)
         purifier = catalog.purifier(victim.dataset, view.defense)
         seen = rounded(adv_images) if view.rounded else adv_images
         chunk.store(_answers_folder(victim, spec, view, cache), _answer(classifier, purifier, view, seen, chunk.start))

@@ -19,7 +19,6 @@ from torch import Tensor
 from service import manifest as manifests
 from service.attacks import WhiteBox, perturbation_size
 from service.attacks.norms import into_ball
-from service.catalog import NO_DEFENSE
 from training.data import Examples
 from training.measurement import SLOW, AttackSpec
 from training.white_boxes import Victim, white_box
@@ -118,7 +117,7 @@ def adversarial(victim: Victim, spec: AttackSpec, chunk: Chunk, cache: Path) -> 
 def attack_folder(victim: Victim, spec: AttackSpec, cache: Path) -> Path:
     """The same weights and the same attack give the same folder; the graph's hash alone does not cover its weights."""
     manifest = manifests.read(victim.models)
-    kind: manifests.Kind = "classifier" if spec.defense == NO_DEFENSE else "pipeline"
+    kind: manifests.Kind = "pipeline" if manifest.purifier(victim.dataset, spec.defense) else "classifier"
     weights = "-".join(file.sha256[:8] for file in manifest.graph(victim.dataset, kind, spec.defense).weights)
     settings = asdict(spec)
     later = {name: settings.pop(name) for name in _LATER_SETTINGS}

@@ -170,12 +170,11 @@ class Probes:
 
 def _both_logits(catalog: Catalog, dataset: str, defense: str, images: torch.Tensor) -> tuple[Array, Array]:
     """ONNX's and torch's logits for the same images and, behind a purifier, the same drawn noise."""
-    if defense == NO_DEFENSE:
-        net = load_classifier(catalog.folder, catalog.manifest, dataset)
-        return catalog.classifier(dataset).logits(images.numpy()), net(images).numpy()
-    purifier = catalog.purifier(dataset, defense)
-    assert purifier is not None
+    purifier, classifier = catalog.purifier(dataset, defense), catalog.classifier(dataset, defense)
+    if purifier is None:
+        net = load_classifier(catalog.folder, catalog.manifest, dataset, defense)
+        return classifier.logits(images.numpy()), net(images).numpy()
     noise = served_noise(purifier.graph, len(images), 0)
     purified = purifier.session.run(images=images.numpy(), noise=noise)["purified_images"]
     pipeline = load_pipeline(catalog.folder, catalog.manifest, dataset, defense)
-    return catalog.classifier(dataset).logits(purified), pipeline(images, torch.from_numpy(noise)).numpy()
+    return classifier.logits(purified), pipeline(images, torch.from_numpy(noise)).numpy()

@@ -14,8 +14,7 @@ from service.catalog import NO_DEFENSE
 from service.errors import ManifestError
 from service.manifest import Manifest
 from service.precision import Precision
-from training import results
-from training.classifiers.vgg16 import VGG16
+from training import classifiers, results
 from training.errors import EvaluationError
 from training.pipeline import Pipeline, freeze
 from training.purifiers import ARCHITECTURES
@@ -26,11 +25,12 @@ def artefact(manifest: Manifest, dataset: str, defense: str, precision: Precisio
     """The graphs that answer with a defense, each with the first 12 digits of the SHA-256 of the file of its weights.
 
     Raises:
-        ManifestError: there is no such purifier, or no classifier of that precision.
+        ManifestError: there is no such defense, or no classifier of that precision.
     """
-    graphs = [manifest.graph(dataset, "classifier", precision=precision)]
-    if defense != NO_DEFENSE:
-        graphs.append(manifest.graph(dataset, "purifier", defense))
+    if defense not in {NO_DEFENSE, *manifest.defenses(dataset)}:
+        raise ManifestError(f"the manifest has no defense {defense!r} for dataset {dataset!r}")
+    purifier = manifest.purifier(dataset, defense)
+    graphs = [manifest.classifier(dataset, defense, precision), *([purifier] if purifier else [])]
     return "+".join(f"{graph.name}@{graph.weights_sha256[:12]}" for graph in graphs)
 
 
@@ -47,14 +47,15 @@ def current_rows(models: Path, manifest: Manifest) -> list[Row]:
     return [row for row in results.read(models / results.FILE_NAME) if is_current(manifest, row)]
 
 
-def load_classifier(models: Path, manifest: Manifest, dataset: str) -> nn.Module:
-    """The classifier of a data set, frozen, with the weights of its ONNX graph.
+def load_classifier(models: Path, manifest: Manifest, dataset: str, defense: str = NO_DEFENSE) -> nn.Module:
+    """The classifier that answers for a defense, frozen, with the weights of its fp32 ONNX graph.
 
     Raises:
         EvaluationError: the graph lacks a weight that the module has.
     """
-    graph = manifest.graph(dataset, "classifier")
-    return _filled(VGG16(), models / graph.file, prefix="")
+    graph = manifest.classifier(dataset, defense)
+    build = classifiers.ARCHITECTURES[graph.training.get("architecture", "vgg16")]
+    return _filled(build(), models / graph.file, prefix="")
 
 
 def load_pipeline(models: Path, manifest: Manifest, dataset: str, defense: str) -> Pipeline:
@@ -62,7 +63,7 @@ def load_pipeline(models: Path, manifest: Manifest, dataset: str, defense: str) 
     graph = manifest.graph(dataset, "purifier", defense)
     build = ARCHITECTURES[graph.training["architecture"]]
     purifier = _filled(build(graph.training["noise_std"]), models / graph.file, prefix="purifier.")
-    return Pipeline(purifier, load_classifier(models, manifest, dataset)).eval()
+    return Pipeline(purifier, load_classifier(models, manifest, dataset, defense)).eval()
 
 
 def _filled(module: nn.Module, path: Path, prefix: str) -> nn.Module:

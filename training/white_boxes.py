@@ -35,8 +35,8 @@ class Victim:
 
 def white_box(victim: Victim, spec: AttackSpec, stream: int) -> WhiteBox:
     """The victim as the attacker of `spec` sees it; `stream` keeps the noise of different chunks apart."""
-    if spec.defense == NO_DEFENSE:
-        return TorchWhiteBox(classifier(victim))
+    if manifests.read(victim.models).purifier(victim.dataset, spec.defense) is None:
+        return TorchWhiteBox(classifier(victim, spec.defense))
     pipeline = _pipeline(victim, spec.defense)
     draw = _draw(victim, spec, stream)
     if spec.gradient == "identity":
@@ -111,10 +111,10 @@ def _draw(victim: Victim, spec: AttackSpec, stream: int) -> Draw:
     return lambda n: fixed.expand(n, *fixed.shape[1:])
 
 
-@lru_cache(maxsize=1)
-def classifier(victim: Victim) -> torch.nn.Module:
-    """The served classifier as a frozen torch module on the device of the victim, loaded once in a process."""
-    return load_classifier(victim.models, manifests.read(victim.models), victim.dataset).to(_device(victim))
+@lru_cache(maxsize=2)
+def classifier(victim: Victim, defense: str = NO_DEFENSE) -> torch.nn.Module:
+    """What answers for a defense, as a frozen torch module on the device of the victim, loaded once in a process."""
+    return load_classifier(victim.models, manifests.read(victim.models), victim.dataset, defense).to(_device(victim))
 
 
 @lru_cache(maxsize=2)

@@ -6,6 +6,7 @@ const DEFENSES = {
   autoencoder_robust: "robust auto-encoder",
   defense_gan: "Defense-GAN",
   defense_vae: "Defense-VAE",
+  distillation: "defensive distillation",
   puvae: "PuVAE",
 };
 const ATTACKS = {

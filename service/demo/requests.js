@@ -47,7 +47,7 @@ async function attacked(state, service, signal) {
   return { shown: { ...answer, truth: answer.true_label ?? answer.parameters.label }, raw: answer };
 }
 
-async function untouched(state, { listings }, signal) {
+async function untouched(state, { datasets, listings }, signal) {
   const isSample = state.source === "samples";
   const image = isSample ? await sampleImage(state, signal) : state.image;
   const headers = { ...PNG, Accept: "application/json" };
@@ -55,7 +55,7 @@ async function untouched(state, { listings }, signal) {
   const [clean, purified, picture] = await Promise.all([
     post("classify", { dataset: state.dataset, defense: "none" }),
     post("classify", defended(state)),
-    post("purify", defended(state)),
+    purifies(state, datasets) ? post("purify", defended(state)) : { image_png: image },
   ]);
   const shown = {
     truth: isSample ? listings[state.dataset].samples[state.sample].label : null,
@@ -66,6 +66,10 @@ async function untouched(state, { listings }, signal) {
   };
   return { shown, raw: purified };
 }
+
+/** Whether a defense gives an image back; one that is another classifier does not. */
+export const purifies = ({ dataset, defense }, datasets) =>
+  datasets[dataset].graphs.some((graph) => graph.kind === "purifier" && graph.defense === defense);
 
 async function sampleImage(state, signal) {
   const response = await ask(samplePath(state), { signal });

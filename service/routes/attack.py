@@ -1,4 +1,4 @@
-"""POST /attack: an adversarial image for a picture or a shipped sample, and what the purifier makes of it."""
+"""POST /attack: an adversarial image for a picture or a shipped sample, and what the defense makes of it."""
 
 from __future__ import annotations
 

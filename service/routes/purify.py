@@ -16,7 +16,7 @@ router = APIRouter(tags=["purify"])
 HEADERS = {
     "X-Residual-L2": "length of the difference of the images, pixels in [0, 1]",
     "X-Residual-Linf": "largest difference of a pixel",
-    "X-Disagreement": "true where the label changes through the purifier",
+    "X-Disagreement": "true where the label changes through the defense",
     "X-Label-Before": "the classifier's answer to the image as sent, 0 to 9",
     "X-Label-After": "the classifier's answer to the purified image, 0 to 9",
 }
@@ -42,6 +42,7 @@ async def purify(
 ) -> Response:
     """Remove what an attacker may have added to a picture."""
     media_type = encoding.accepted(request, (encoding.PNG, encoding.JSON))
+    catalog.check_purifies(query.dataset, query.defense)
     defense, defended = await defending.defended(request, state, timer, data, query)
     if media_type == encoding.PNG:
         return encoding.png_response(defended.purified, {**_headers(defended), "Vary": "Accept"})

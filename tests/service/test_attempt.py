@@ -173,6 +173,21 @@ def test_without_a_defense_the_purified_image_is_the_image(catalog: Catalog) -> 
     assert list(result.models) == ["mnist-classifier"]
 
 
+@pytest.mark.parametrize(("target", "knowledge"), [("classifier", "oblivious"), ("pipeline", "adaptive")])
+def test_the_attacked_classifier_is_the_plain_one_or_the_one_in_its_place(
+    catalog: Catalog, target: Target, knowledge: str
+) -> None:
+    """The plain one names class 0, the other calls it 1: led away from 0, only the plain one has to be moved."""
+    result = attacked(catalog, label=0, goal={"defense": "distillation", "target": target}, eps=0.3)
+    assert (result.label, result.defended_clean.prediction.label) == (0, 1)
+    assert result.as_computed.success
+    moved = result.as_computed.adversarial.prediction.label != 0
+    assert moved is (target == "classifier")
+    assert np.array_equal(result.as_computed.purified.image, result.as_computed.adversarial.image)
+    assert set(result.models) == {"mnist-classifier", "mnist-classifier-distillation"}
+    assert knowledge_of(target, plan("pgd").attack) == knowledge
+
+
 def test_the_rounded_image_is_judged_by_itself(catalog: Catalog) -> None:
     """The attack wins by a tenth of a grey level, and rounding takes that away."""
     pixels = image_of("mnist", 3)
@@ -188,8 +203,12 @@ def test_the_rounded_image_is_judged_by_itself(catalog: Catalog) -> None:
 @pytest.mark.parametrize(
     ("goal", "fragment"),
     [
-        ({"target": "pipeline", "defense": "none"}, "target=pipeline needs a purifier"),
-        ({"eot": 2}, "eot is 2 with target=classifier, which has no noise"),
+        ({"target": "pipeline", "defense": "none"}, "target=pipeline needs a defense"),
+        ({"eot": 2}, "eot is 2, and target=classifier with defense=autoencoder draws no noise"),
+        (
+            {"eot": 2, "target": "pipeline", "defense": "distillation"},
+            "eot is 2, and target=pipeline with defense=distillation draws no noise",
+        ),
         ({"target": "pipeline", "defense": "puvae"}, "no gradient is shipped for defense 'puvae'"),
         ({"label": 4, "target_label": 4}, "target_label is 4, which is the label itself"),
         ({"target_label": 3}, "target_label is 3, which is what the classifier answers already"),

@@ -64,7 +64,7 @@ def test_noise_is_standard_normal_of_the_graphs_shape(catalog: Catalog) -> None:
         noise(catalog.manifest.graph("mnist", "classifier"), 1, None)
 
 
-@pytest.mark.parametrize("defense", ["none", "autoencoder"])
+@pytest.mark.parametrize("defense", ["none", "autoencoder", "distillation"])
 def test_an_answer_does_not_depend_on_its_neighbours(catalog: Catalog, defense: str) -> None:
     model = catalog.white_box("mnist", defense, seed=5)
     images, labels = batch(), np.arange(8) % 10
@@ -77,7 +77,7 @@ def test_an_answer_does_not_depend_on_its_neighbours(catalog: Catalog, defense: 
         assert np.array_equal(single_gradient, gradients[index : index + 1])
 
 
-@pytest.mark.parametrize("defense", ["none", "autoencoder"])
+@pytest.mark.parametrize("defense", ["none", "autoencoder", "distillation"])
 def test_the_gradient_is_that_of_the_cross_entropy(catalog: Catalog, defense: str) -> None:
     model = catalog.white_box("mnist", defense)
     images, labels = batch(n=2), np.array([3, 5])
@@ -159,6 +159,13 @@ def test_an_adaptive_attacker_sees_the_purifier(catalog: Catalog) -> None:
     assert np.allclose(adaptive.logits(batch()), catalog.classifier("mnist").logits(purified), atol=1e-5)
 
 
+def test_an_adaptive_attacker_sees_the_classifier_in_the_plain_ones_place(catalog: Catalog) -> None:
+    """It takes classes 0 and 1 for each other."""
+    plain = catalog.classifier("mnist").logits(batch())
+    for seen in (catalog.white_box("mnist", "distillation"), catalog.black_box("mnist", "distillation")):
+        assert np.allclose(seen.logits(batch()), plain[:, [1, 0, *range(2, 10)]] / 2, atol=1e-5)
+
+
 def test_the_noise_of_a_white_box_is_one_draw_for_all_images(catalog: Catalog) -> None:
     fixed = catalog.white_box("mnist", "autoencoder", seed=3)
     same = np.repeat(batch()[:1], 4, axis=0)
@@ -195,7 +202,9 @@ def test_every_default_graph_has_run_once_before_the_first_request(
 def test_unknown_names_are_errors_that_say_what_is_allowed(catalog: Catalog) -> None:
     with pytest.raises(ParameterError, match="unknown dataset 'cifar'; allowed: mnist, fashion-mnist"):
         catalog.classifier("cifar")
-    with pytest.raises(ParameterError, match="unknown defense 'x' for mnist; allowed: autoencoder, puvae, none"):
+    with pytest.raises(
+        ParameterError, match="unknown defense 'x' for mnist; allowed: autoencoder, distillation, puvae, none"
+    ):
         catalog.purifier("mnist", "x")
     with pytest.raises(ParameterError, match="no gradient is shipped for defense 'puvae' of mnist"):
         catalog.white_box("mnist", "puvae")

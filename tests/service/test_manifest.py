@@ -102,12 +102,24 @@ def test_no_manifest_and_no_json_are_refused(folder: Path) -> None:
 
 def test_the_default_defense_comes_first(models_dir: Path) -> None:
     manifest = manifests.read(models_dir)
-    assert manifest.defenses("mnist") == ("autoencoder", "puvae")
+    assert manifest.defenses("mnist") == ("autoencoder", "distillation", "puvae")
     renamed = tuple(
         graph.model_copy(update={"defense": "amber"}) if graph.defense == "puvae" else graph
         for graph in manifest.graphs
     )
-    assert manifest.model_copy(update={"graphs": renamed}).defenses("mnist") == ("autoencoder", "amber")
+    assert manifest.model_copy(update={"graphs": renamed}).defenses("mnist") == ("autoencoder", "amber", "distillation")
+
+
+def test_a_defense_is_a_purifier_or_a_classifier_of_its_own(models_dir: Path) -> None:
+    manifest = manifests.read(models_dir)
+    assert manifest.purifier("mnist", "distillation") is manifest.purifier("mnist", "none") is None
+    assert manifest.classifier("mnist", "distillation").name == "mnist-classifier-distillation"
+    assert manifest.classifier("mnist", "puvae") == manifest.classifier("mnist", "none")
+    assert manifest.defenses("fashion-mnist") == ("autoencoder",)
+    # The other classifier has one precision, whatever that of the plain one.
+    assert manifest.classifier("mnist", "distillation", "int8").precision == "fp32"
+    with pytest.raises(ManifestError, match=r"no classifier .* precision 'int8'"):
+        manifest.classifier("mnist", "puvae", "int8")
 
 
 def test_a_graph_that_is_not_there_is_named(models_dir: Path) -> None:

@@ -31,7 +31,8 @@ def with_int8(models_dir: Path, tmp_path: Path) -> Path:
     shutil.copytree(models_dir, folder)
     path = folder / "manifest.json"
     content = json.loads(path.read_text())
-    exact = {graph["dataset"]: graph for graph in content["graphs"] if graph["kind"] == "classifier"}
+    plain = ("classifier", "none")
+    exact = {graph["dataset"]: graph for graph in content["graphs"] if (graph["kind"], graph["defense"]) == plain}
     content["graphs"] += [
         {
             **exact[other],
@@ -88,7 +89,11 @@ def test_the_catalogue_answers_in_the_precision_asked_for_and_shows_attackers_fp
     exact, quick = (Catalog.load(with_int8, "cpu", 1, asked) for asked in ("fp32", "int8"))
     assert exact.classifier("mnist").logits(image).argmax() == 2
     assert quick.classifier("mnist").logits(image).argmax() == 7
-    for seen in (quick.white_box("mnist"), quick.black_box("mnist", "none"), quick.classifier("mnist", "fp32")):
+    for seen in (
+        quick.white_box("mnist"),
+        quick.black_box("mnist", "none"),
+        quick.classifier("mnist", precision="fp32"),
+    ):
         assert np.array_equal(seen.logits(image), exact.classifier("mnist").logits(image))
 
 

@@ -49,6 +49,15 @@ def test_both_answers_are_those_of_the_images_classified_alone(catalog: Catalog)
     assert np.array_equal(alone[1].probabilities, defended.prediction.probabilities)
 
 
+def test_a_classifier_in_the_plain_ones_place_answers_beside_it(catalog: Catalog) -> None:
+    image = from_bytes(image_of("mnist", 0))[None, None]
+    defense = Defense.of(catalog, "mnist", "distillation")
+    (defended,) = defense.answer([Question(image, 7)], Stopwatch())
+    assert (defended.undefended.label, defended.prediction.label) == (0, 1)
+    assert (defended.evidence.residual_l2, defended.evidence.disagreement) == (0, True)
+    assert list(defense.models) == ["mnist-classifier-distillation", "mnist-classifier"]
+
+
 def test_no_defense_changes_nothing(catalog: Catalog) -> None:
     image = from_bytes(image_of("mnist", 4))[None, None]
     defense = Defense.of(catalog, "mnist", "none")

@@ -13,7 +13,7 @@ from torch import nn
 
 from service import manifest as manifests
 from tests.training.tiny_classifier import TinyClassifier
-from training import bench, served, white_boxes
+from training import bench, classifiers, served, white_boxes
 from training.data import Examples
 from training.export import export_dataset
 from training.pipeline import freeze
@@ -57,14 +57,14 @@ def exported_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     labels = torch.arange(240) % 10
     test = Examples(torch.rand(240, 1, 28, 28, generator=torch.Generator().manual_seed(0)), labels)
     folder = tmp_path_factory.mktemp("exported") / "models"
-    export_dataset("mnist", TrainedClassifier(classifier, PURIFIER_CONFIG), tuple(purifiers), test=test, models=folder)
+    export_dataset("mnist", TrainedClassifier(classifier, {"seed": 0}), tuple(purifiers), test=test, models=folder)
     return folder
 
 
 @pytest.fixture
 def models(exported_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the exported models, which torch fills its tiny net from; its classifier is `served_classifier`."""
-    monkeypatch.setattr(served, "VGG16", TinyClassifier)
+    monkeypatch.setitem(classifiers.ARCHITECTURES, "vgg16", TinyClassifier)
     for cached in (white_boxes.classifier, white_boxes._pipeline, bench._catalog):
         cached.cache_clear()
     shutil.copytree(exported_models, tmp_path / "models")

@@ -86,7 +86,7 @@ def test_its_answers_are_measured_beside_those_of_fp32_on_the_same_images(
         answers = bench.answers(CLEAN, [exact, quick], len(many))
         again = bench.answers(CLEAN, [quick], len(many))[quick]
     for view, found in answers.items():
-        expected = catalog.classifier("mnist", view.precision).logits(many.images.numpy()).argmax(axis=1)
+        expected = catalog.classifier("mnist", precision=view.precision).logits(many.images.numpy()).argmax(axis=1)
         np.testing.assert_array_equal(found, expected)
     assert not np.array_equal(answers[exact], answers[quick])
     np.testing.assert_array_equal(again, answers[quick])

@@ -54,6 +54,14 @@ def test_without_a_defense_there_is_nothing_to_purify(client: TestClient) -> Non
     assert list(answer["models"]) == ["mnist-classifier"]
 
 
+def test_another_classifier_answers_beside_the_plain_one(client: TestClient) -> None:
+    answer = classify(client, digit(0), defense="distillation")
+    assert (answer["label"], answer["undefended"]["label"]) == (1, 0)
+    assert answer["evidence"] == {"residual_l2": 0, "residual_linf": 0, "disagreement": True}
+    assert answer["timings_ms"]["purify"] == 0
+    assert set(answer["models"]) == {"mnist-classifier", "mnist-classifier-distillation"}
+
+
 def test_the_same_seed_gives_the_same_answer_and_none_is_noiseless(client: TestClient) -> None:
     def probabilities(**query: Any) -> list[float]:
         values: list[float] = classify(client, **query)["probabilities"]

@@ -36,7 +36,7 @@ def test_the_runtime_is_told_as_asked_and_as_got(client: TestClient, catalog: Ca
 
 def test_classes_and_defenses_are_told(client: TestClient) -> None:
     datasets = client.get("/models").json()["datasets"]
-    assert datasets["mnist"]["defenses"] == ["autoencoder", "puvae", "none"]
+    assert datasets["mnist"]["defenses"] == ["autoencoder", "distillation", "puvae", "none"]
     assert datasets["fashion-mnist"]["defenses"] == ["autoencoder", "none"]
     assert datasets["fashion-mnist"]["class_names"][3] == "fashion-mnist 3"
 

@@ -105,6 +105,7 @@ def test_the_pipeline_agrees_with_classify(client: TestClient, seed: int | None)
 def test_every_defense_of_both_data_sets_is_offered(client: TestClient) -> None:
     names = {
         "mnist-classifier",
+        "mnist-classifier-distillation",
         "mnist-purifier-autoencoder",
         "mnist-pipeline-autoencoder",
         "mnist-purifier-puvae",

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from service.catalog import Catalog
 from service.images import encode_png, from_bytes
-from tests.service.asking import digit, pixels_of, png
+from tests.service.asking import assert_problem, digit, pixels_of, png
 from tests.service.tiny_models import image_of
 
 PNG = {"content-type": "image/png"}
@@ -46,6 +46,12 @@ def test_without_a_defense_the_decoded_image_comes_back(client: TestClient) -> N
     response = client.post("/purify?defense=none", content=digit(), headers=PNG)
     assert np.array_equal(pixels_of(response.content), image_of("mnist", 3))
     assert response.headers["x-residual-l2"] == "0"
+
+
+def test_a_defense_that_gives_no_image_back_is_refused(client: TestClient) -> None:
+    response = client.post("/purify?defense=distillation", content=digit(), headers=PNG)
+    assert_problem(response, 422, "'distillation' of mnist is another classifier", "allowed: autoencoder, puvae, none")
+    assert_problem(client.post("/purify?defense=wall", content=digit(), headers=PNG), 422, "unknown defense 'wall'")
 
 
 def test_a_purified_image_can_be_classified(client: TestClient) -> None:
