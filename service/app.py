@@ -94,6 +94,7 @@ def _lifespan(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_load, state, on_failure)
             tasks.start_soon(state.batcher.serve)
+            tasks.start_soon(state.slow.serve)
             yield
             tasks.cancel_scope.cancel()
 

@@ -93,6 +93,11 @@ class Batcher(Generic[_Key, _Item, _Answer]):
         return sum(not ticket.answer.done() for ticket in self._waiting)
 
     @property
+    def running(self) -> int:
+        """Questions that are being computed."""
+        return len(self._running)
+
+    @property
     def trouble(self) -> str | None:
         """Why no answers are to be expected at the moment; None where all is well."""
         if time.perf_counter() - self._began > self._timeout_s:

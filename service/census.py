@@ -51,6 +51,8 @@ class Census(Collector):
         for lane in (self._state.pictures, self._state.tensors, self._state.heavy):
             running.add_metric((lane.name,), lane.running)
             waiting.add_metric((lane.name,), lane.waiting)
+        running.add_metric(("slow defense",), self._state.slow.running)
+        waiting.add_metric(("slow defense",), self._state.slow.waiting)
         yield running
         yield waiting
 

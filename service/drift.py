@@ -23,8 +23,8 @@ class SecondLooks:
     """Asks about an image of a purifier's or pipeline's client again, as /classify would without a seed.
 
     The fused graph tells neither what it removed nor what the classifier says without it, and finding out costs more
-    than the answer did. Hence at most one image a second of each defense, behind the client's answer, and none where
-    the queue is full.
+    than the answer did. Hence at most one image a second of each defense, behind the client's answer, and none of a
+    slow one or where the queue is full.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class SecondLooks:
     def at(self, graph: Graph, images: FloatArray) -> None:
         """Look at the first of the images (N, 1, 28, 28) that a graph has answered, where it is time."""
         name, now = (graph.dataset, graph.defense), self._clock()
-        if graph.defense == NO_DEFENSE or now - self._last.get(name, -INTERVAL_S) < INTERVAL_S:
+        if graph.defense == NO_DEFENSE or graph.slow or now - self._last.get(name, -INTERVAL_S) < INTERVAL_S:
             return
         self._last[name] = now
         look = asyncio.create_task(self._look(*name, images[:1]))

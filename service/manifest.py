@@ -73,6 +73,9 @@ class Graph(_Entry):
     seed: int
     commit: str = Field(description="the commit of the code that trained and exported the graph")
     accuracy: MeasuredAccuracy | None = None
+    slow: bool = Field(
+        False, description="takes tenths of a second an image or more, so that it is computed apart from the others"
+    )
     golden: tuple[Annotated[int, Field(ge=0, le=9)], ...] | None = Field(
         None, description="the classes that it named the first shipped samples when it was exported, noise zero"
     )

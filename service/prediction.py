@@ -104,6 +104,11 @@ class Defense:
         used = (self.purifier, self.classifier, self.plain)
         return {part.graph.name: part.graph.sha256 for part in used if part is not None}
 
+    @property
+    def slow(self) -> bool:
+        """Whether an image takes tenths of a second or more."""
+        return any(part is not None and part.graph.slow for part in (self.purifier, self.classifier))
+
     def purify(self, images: FloatArray, seed: int | None, stopwatch: Stopwatch) -> FloatArray:
         """Purified images (N, 1, 28, 28); without a purifier the images themselves, which takes no time."""
         if self.purifier is None:

@@ -13,6 +13,7 @@ from service.manifest import Graph
 
 # What requests bring: one image, one beside its purified self, the three stages of an attack, and these with theirs.
 _WARM_BATCHES = (1, 2, 3, 6)
+_WARM_BATCHES_SLOW = (1,)
 
 
 class Sessions:
@@ -25,7 +26,8 @@ class Sessions:
         self._opening = Lock()
 
     def of(self, graph: Graph) -> Session:
-        """The session of a graph; opened, and run once with each batch size of a request, at its first use.
+        """The session of a graph; opened, and run once with each batch size of a request, at its first use; a slow
+        one with a single image alone.
 
         Raises:
             DeviceError: the device cannot be used.
@@ -37,7 +39,7 @@ class Sessions:
             session = self._open.get(graph.name)
             if session is None:
                 session = self._runtime.open(self._folder / graph.file)
-                for n in _WARM_BATCHES:
+                for n in _WARM_BATCHES_SLOW if graph.slow else _WARM_BATCHES:
                     session.run(**_zeros(graph, n))
                 self._open[graph.name] = session
         return session

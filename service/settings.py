@@ -78,6 +78,16 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="a classification, purification or inference of /v2 that takes longer gets 504",
     )
+    max_waiting_slow: int = Field(
+        16, ge=1, le=1000, description="how many may wait for a defense that takes seconds; more are answered 503"
+    )
+    slow_timeout_s: float = Field(
+        60,
+        gt=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="what asks for such a defense, or its graphs in /v2, and takes longer gets 504",
+    )
     workers: int = Field(
         2, ge=1, le=64, description="pictures that are decoded at once, except small ones; max_waiting may wait"
     )

@@ -25,6 +25,9 @@ class _Answering(Protocol):
 
     def __hash__(self) -> int: ...
 
+    @property
+    def slow(self) -> bool: ...
+
     def answer(self, items: Sequence[Any], stopwatch: Stopwatch, /) -> Sequence[Any]: ...
 
 
@@ -41,6 +44,10 @@ class ServiceState:
             largest=settings.max_batch,
             max_waiting=settings.max_waiting,
             timeout_s=settings.request_timeout_s,
+        )
+        # What takes seconds must not hold up what takes milliseconds. One at a time: a batch would only take longer.
+        self.slow: Batcher[_Answering, Any, Any] = Batcher(
+            _answers, largest=1, max_waiting=settings.max_waiting_slow, timeout_s=settings.slow_timeout_s
         )
         self.bodies = Holds(max(settings.max_bodies_bytes, settings.max_body_bytes))
         self.pictures = Lane("decoding", workers=settings.workers, max_waiting=settings.max_waiting)
@@ -76,6 +83,10 @@ class ServiceState:
             raise NotReadyError(trouble)
         return self.loaded()
 
+    def batcher_of(self, asked: _Answering) -> Batcher[_Answering, Any, Any]:
+        """Who computes the answers of a defense or a graph."""
+        return self.slow if asked.slow else self.batcher
+
     async def defense(self, dataset: str, name: str) -> Defense:
         """The defense of that name, one object each, so that its questions are batched together.
 
@@ -94,7 +105,7 @@ class ServiceState:
         known = self._executions.get(model.name)
         if known is None:
             session = await self.pictures.run(lambda: self.loaded().session(model.graph), Stopwatch())
-            opened = Execution(model.name, session, self.inferences.executions)
+            opened = Execution(model.name, session, self.inferences.executions, slow=model.graph.slow)
             known = self._executions.setdefault(model.name, opened)
         return known
 

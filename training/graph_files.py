@@ -139,6 +139,7 @@ class Bench:
             seed=plan.config["seed"],
             commit=self.commit,
             accuracy=None if accuracy is None else manifests.MeasuredAccuracy(clean_accuracy=accuracy, n=n),
+            slow=plan.few is not None,
             golden=golden,
         )
 

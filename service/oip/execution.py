@@ -12,9 +12,13 @@ from service.latency import Stopwatch
 
 
 class Execution:
-    """A graph that is open, under its name on the wire. Counts its runs in `executions`."""
+    """A graph that is open, under its name on the wire. Counts its runs in `executions`.
 
-    def __init__(self, name: str, session: Session, executions: Counter[str]) -> None:
+    `slow`: whether an image takes tenths of a second or more.
+    """
+
+    def __init__(self, name: str, session: Session, executions: Counter[str], *, slow: bool = False) -> None:
+        self.slow = slow
         self._name = name
         self._session = session
         self._executions = executions

@@ -27,9 +27,10 @@ async def defended(
     """
     image = await _decoded(state, timer, data)
     defense = await state.defense(query.dataset, query.defense)
-    ticket = state.batcher.enter(defense, Question(image, query.seed), timer)
+    batcher = state.batcher_of(defense)
+    ticket = batcher.enter(defense, Question(image, query.seed), timer)
     async with cut_when_gone(request, ticket.abandon):
-        answer: Defended = await state.batcher.answer(ticket)
+        answer: Defended = await batcher.answer(ticket)
     state.metrics.purified(query.dataset, query.defense, answer)
     return defense, answer
 

@@ -136,9 +136,10 @@ async def infer(request: Request, state: State, timer: Timer, model: Named) -> R
             body = await _body(request, state)
         inference = await _read(state, timer, model, body, request.headers.get(HEADER_LENGTH))
         execution = await state.execution(model)
-        ticket = state.batcher.enter(execution, inference.arrays, timer, size=inference.rows)
+        batcher = state.batcher_of(execution)
+        ticket = batcher.enter(execution, inference.arrays, timer, size=inference.rows)
         async with cut_when_gone(request, ticket.abandon):
-            results: Tensors = await state.batcher.answer(ticket)
+            results: Tensors = await batcher.answer(ticket)
         content, json_length = await _written(timer, model, inference, results)
     except ServiceError:
         state.inferences.failed(model.name, timer.read_ms())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +39,19 @@ def catalog(models_dir: Path) -> Catalog:
 @pytest.fixture(scope="session")
 def settings(models_dir: Path) -> Settings:
     return Settings(models_dir=models_dir, device="cpu", threads=1, max_body_bytes=100_000)
+
+
+@pytest.fixture
+def with_slow(models_dir: Path, tmp_path: Path, settings: Settings) -> Settings:
+    """Settings of tiny models among which 'puvae' goes for slow."""
+    folder = tmp_path / "models"
+    shutil.copytree(models_dir, folder)
+    path = folder / "manifest.json"
+    content = json.loads(path.read_text())
+    for graph in content["graphs"]:
+        graph["slow"] = graph["defense"] == "puvae"
+    path.write_text(json.dumps(content))
+    return settings.model_copy(update={"models_dir": folder})
 
 
 @pytest.fixture(scope="session")

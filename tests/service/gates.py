@@ -15,17 +15,19 @@ from service.state import ServiceState
 
 
 class Gate:
-    """Holds the worker at its first batch of what that class answers, until it is opened.
+    """Holds the worker at its first batch of what that class answers, until it is opened; `only="slow"`: of slow ones.
 
     `batches`: the sizes of the batches in requests.
     """
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, answering: type[Any]) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, answering: type[Any], only: str | None = None) -> None:
         self.open, self.reached = Event(), Event()
         self.batches: list[int] = []
         gate, usual = self, answering.answer
 
         def answer(self: Any, items: Sequence[Any], stopwatch: Stopwatch) -> Any:
+            if only == "slow" and not self.slow:
+                return usual(self, items, stopwatch)
             gate.reached.set()
             assert gate.open.wait(20)
             gate.batches.append(len(items))

@@ -17,6 +17,8 @@ from service.catalog import Catalog, noise
 from service.errors import ManifestError, ParameterError
 from service.images import from_bytes
 from service.inference import Session, Tensors
+from service.prediction import Defense
+from service.settings import Settings
 from service.victims import GradientModel
 from tests.service.asking import Array
 from tests.service.tiny_models import BAND, BOOST, CONTRAST, NOISE, SCALE, image_of
@@ -197,6 +199,21 @@ def test_every_default_graph_has_run_once_before_the_first_request(
     default = [graph for graph in manifests.read(models_dir).graphs if graph.defense in {"none", "autoencoder"}]
     assert len(set(map(id, (session for session, _ in runs)))) == len(default) == 2 * 5
     assert [batch for _, batch in runs] == len(default) * [1, 2, 3, 6]
+
+
+def test_a_slow_graph_is_warmed_with_one_image(with_slow: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog = Catalog.load(with_slow.models_dir, "cpu", 1)
+    batches: list[int] = []
+    run = Session.run
+
+    def counted(self: Session, **inputs: Array) -> Tensors:
+        batches.append(len(inputs["images"]))
+        return run(self, **inputs)
+
+    monkeypatch.setattr(Session, "run", counted)
+    catalog.purifier("mnist", "puvae")
+    assert batches == [1]
+    assert (Defense.of(catalog, "mnist", "puvae").slow, Defense.of(catalog, "mnist", "none").slow) == (True, False)
 
 
 def test_unknown_names_are_errors_that_say_what_is_allowed(catalog: Catalog) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,6 +13,7 @@ from fastapi.testclient import TestClient
 
 from service.app import create_app
 from service.latency import Stopwatch
+from service.oip.execution import Execution
 from service.prediction import Defense
 from service.settings import Settings
 from tests.service.asking import assert_problem, digit, png
@@ -19,6 +21,7 @@ from tests.service.conftest import wait_until_ready
 from tests.service.gates import Gate, state_of, until
 
 PNG = {"content-type": "image/png"}
+IMAGES = {"name": "images", "datatype": "FP32", "shape": [1, 1, 28, 28], "data": [0.5] * 784}
 
 
 def test_concurrent_requests_are_computed_together_and_answered_as_if_alone(
@@ -44,6 +47,37 @@ def test_concurrent_requests_are_computed_together_and_answered_as_if_alone(
         assert gate.batches == [1, 6]
         assert together == [ask(path) for path in ("/classify", *paths)]
         assert len({str(answer["probabilities"]) for answer in together}) == 7
+
+
+@pytest.mark.parametrize("path", ["/classify?defense=puvae&seed=7", "/v2/models/mnist-purifier-puvae/infer"])
+def test_what_is_slow_holds_up_nothing_else(with_slow: Settings, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    body = digit() if path.startswith("/classify") else json.dumps({"inputs": [IMAGES]}).encode()
+    gates = [Gate(monkeypatch, answering, only="slow") for answering in (Defense, Execution)]
+    app = create_app(with_slow)
+    with TestClient(app) as client, ThreadPoolExecutor(3) as users:
+        wait_until_ready(client)
+        slow = [users.submit(client.post, path, content=body, headers=PNG) for _ in range(3)]
+        until(lambda: any(gate.reached.is_set() for gate in gates) and state_of(app).slow.waiting == 2)
+        assert client.post("/classify", content=digit(), headers=PNG).status_code == 200
+        assert client.post("/purify?defense=none", content=digit(), headers=PNG).status_code == 200
+        for gate in gates:
+            gate.open.set()
+        answers = [answer.result(20) for answer in slow]
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert [gate.batches for gate in gates if gate.batches] == [[1, 1, 1]]
+
+
+def test_what_is_slow_has_limits_of_its_own(with_slow: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = {"request_timeout_s": 5, "slow_timeout_s": 0.2, "max_waiting_slow": 1, "max_waiting": 64}
+    gate = Gate(monkeypatch, Defense, only="slow")
+    app = create_app(with_slow.model_copy(update=limits))
+    with TestClient(app) as client, ThreadPoolExecutor(2) as users:
+        wait_until_ready(client)
+        late = users.submit(client.post, "/purify?defense=puvae", content=digit(), headers=PNG)
+        assert gate.reached.wait(20)
+        assert_problem(late.result(20), 504, "not answered within 0.2 s")
+        assert client.get("/readyz").status_code == 200
+        gate.open.set()
 
 
 def test_a_full_queue_sheds_with_a_503_that_says_when_to_come_back(
