@@ -38,11 +38,13 @@ from training.plans import TrainedClassifier, TrainedPurifier
 from training.protocols import DEFAULT_SIZES, PROTOCOLS, Sizes
 from training.purifiers import ARCHITECTURES
 from training.quantized_classifier import quantize_classifier
+from training.ray_tasks import RayTasks
 from training.report import write_report
 from training.train_classifier import train_classifier
 from training.train_gan import train_gan
 from training.train_purifier import train_purifier
 from training.train_vae import train_vae
+from training.workers import Processes
 
 Config = TypeVar("Config", ClassifierConfig, PurifierConfig, VaeConfig, GanConfig, DistillationConfig)
 Verb = Callable[[argparse.Namespace], None]
@@ -104,7 +106,14 @@ def _parser() -> argparse.ArgumentParser:
         ("slow-n", "test images for the attacks of the zoo that take seconds an image"),
     ):
         evaluate.add_argument(f"--{name}", type=_positive, help=text)
-    evaluate.add_argument("--workers", type=_positive, help="processes; default: one for each usable CPU")
+    workers = evaluate.add_mutually_exclusive_group()
+    workers.add_argument("--workers", type=_positive, help="processes; default: one for each usable CPU")
+    workers.add_argument(
+        "--ray", metavar="ADDRESS", help="have a Ray cluster do it: auto, local, HOST:PORT or ray://HOST:PORT"
+    )
+    evaluate.add_argument(
+        "--ray-gpus", type=_share, default=1.0, metavar="SHARE", help="of a GPU for each attacking task of Ray"
+    )
     evaluate.add_argument("--again", action="store_true", help="measure also what is in results.csv already")
     report.add_argument("--readme", type=Path, default=Path("README.md"))
     report.add_argument(
@@ -236,18 +245,20 @@ def _quantize(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    evaluate(
-        options.dataset,
-        options.protocol,
-        test=_load(options, "test"),
-        train=lambda: data.load(options.dataset, "train", options.data_dir),
-        models=options.models_dir,
-        cache=options.work_dir / "evaluation",
-        device=devices.resolve(options.device),
-        sizes=_sizes(options),
-        again=options.again,
-        processes=options.workers,
-    )
+    test = _load(options, "test")
+    with _workers(options) as workers:
+        evaluate(
+            options.dataset,
+            options.protocol,
+            test=test,
+            train=lambda: data.load(options.dataset, "train", options.data_dir),
+            models=options.models_dir,
+            cache=options.work_dir / "evaluation",
+            device=workers.device(options.device),
+            sizes=_sizes(options),
+            workers=workers,
+            again=options.again,
+        )
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -289,6 +300,12 @@ def _sizes(options: argparse.Namespace) -> Sizes:
     return Sizes(**{name: getattr(options, name) or value for name, value in asdict(default).items()})
 
 
+def _workers(options: argparse.Namespace) -> Processes | RayTasks:
+    if options.ray is None:
+        return Processes(options.workers)
+    return RayTasks(options.ray, options.models_dir, options.ray_gpus)
+
+
 def _defenses() -> tuple[str, ...]:
     return tuple(dict.fromkeys(defense for _, defense in PURIFIERS))
 
@@ -297,6 +314,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not allowed; a whole number of at least 1 is")
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not (0 < value <= 1 or (value > 1 and value.is_integer())):
+        raise argparse.ArgumentTypeError(f"{text} is not allowed; a share above 0 and up to 1 is, or a whole number")
     return value
 
 

@@ -1,16 +1,18 @@
-"""The test bench: adversarial images made once, and the served graphs' answers to them, by many processes.
+"""The test bench: adversarial images made once, and the served graphs' answers to them, by many workers.
 
-Both are kept on disk by the hashes of the weights, so that what was interrupted goes on where it stopped. Attacks run
-in torch, on a GPU where there is one; every answer is an ONNX graph's on the CPU.
+Both are kept on disk by the hashes of the weights, so that what was interrupted goes on where it stopped. Workers hand
+back what they found and this process alone keeps it, so that they may run anywhere. Attacks run in torch, on a GPU
+where there is one; every answer is an ONNX graph's on the CPU.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -20,13 +22,15 @@ from service.attacks import Norm, perturbation_size
 from service.catalog import NO_DEFENSE, Catalog, Classifier, Purifier
 from service.catalog import noise as served_noise
 from service.images import rounded
-from training.crafting import Array, Chunk, adversarial, attack_folder, chunks, craft, is_missing
+from service.inference import Runtime
+from training.crafting import Array, Chunk, adversarial, attack_folder, chunks, craft, is_missing, keep
 from training.data import Examples
 from training.errors import BallError
 from training.measurement import CLEAN, AttackSpec, View
 from training.white_boxes import Victim
 from training.workers import Workers
 
+T = TypeVar("T")
 _BATCH = 100
 # A float32 length is a sum over all pixels; a number of pixels is exact.
 _BALL_TOLERANCE: dict[Norm, float] = {"linf": 1e-6, "l2": 1e-5, "l0": 0.0}
@@ -67,25 +71,42 @@ class TestBench:
         """The true classes (n,) of the first n test images."""
         return self.test.labels[:n].numpy()
 
+    @property
+    def victim_of_jobs(self) -> Victim:
+        """The victim as jobs find it, where they run."""
+        return replace(self.victim, models=self.workers.models_seen(self.victim.models))
+
     def _craft(self, spec: AttackSpec, parts: list[Chunk]) -> None:
         missing = [chunk for chunk in parts if is_missing(self.victim, spec, chunk, self.cache)]
-        jobs = [partial(craft, self.victim, spec, chunk, self.cache) for chunk in missing]
+        jobs = [partial(craft, self.victim_of_jobs, spec, chunk) for chunk in missing]
         title = f"{self.victim.dataset} {spec.attack} eps {spec.eps:g} {spec.norm}"
-        self._run(jobs, title if spec.defense == NO_DEFENSE else f"{title} on {spec.defense}", craft=True)
+        title = title if spec.defense == NO_DEFENSE else f"{title} on {spec.defense}"
+        for place, crafted in self._run(jobs, title, gpu=self.victim.device == "cuda"):
+            keep(self.victim, spec, missing[place], crafted, self.cache)
 
     def _judge(self, spec: AttackSpec, views: Sequence[View], parts: list[Chunk]) -> None:
         wanted = [(chunk, [view for view in views if self._lacks(spec, view, chunk)]) for chunk in parts]
-        jobs = [partial(_judge, self.victim, spec, chunk, missing, self.cache) for chunk, missing in wanted if missing]
-        self._run(jobs, f"{self.victim.dataset} judge {spec.attack} eps {spec.eps:g}", craft=False)
+        wanted = [(chunk, missing) for chunk, missing in wanted if missing]
+        jobs = [
+            partial(_judge, self.victim_of_jobs, self._attacked(spec, chunk), chunk.start, missing)
+            for chunk, missing in wanted
+        ]
+        for place, answers in self._run(jobs, f"{self.victim.dataset} judge {spec.attack} eps {spec.eps:g}"):
+            chunk, missing = wanted[place]
+            for view, predictions in zip(missing, answers, strict=True):
+                chunk.store(_answers_folder(self.victim, spec, view, self.cache), predictions)
 
-    def _run(self, jobs: Sequence[Callable[[], int]], title: str, *, craft: bool) -> None:
+    def _attacked(self, spec: AttackSpec, chunk: Chunk) -> Array:
+        adv_images = adversarial(self.victim, spec, chunk, self.cache)
+        check_ball(chunk.images, adv_images, spec.eps, spec.norm)
+        return adv_images
+
+    def _run(self, jobs: Sequence[Callable[[], T]], title: str, *, gpu: bool = False) -> Iterator[tuple[int, T]]:
         if not jobs:
             return
-        # One GPU is best used by one process.
-        here = craft and self.victim.device == "cuda"
-        done = (job() for job in jobs) if here else self.workers.run(jobs)
         with tqdm(total=len(jobs), desc=title, unit="chunk", mininterval=2.0, leave=False) as bar:
-            for _ in done:
+            for place_and_result in self.workers.run(jobs, gpu=gpu):
+                yield place_and_result
                 bar.update()
 
     def _lacks(self, spec: AttackSpec, view: View, chunk: Chunk) -> bool:
@@ -126,16 +147,16 @@ def _answers_folder(victim: Victim, spec: AttackSpec, view: View, cache: Path) -
     return attack_folder(victim, spec, cache) / "-".join(words)
 
 
-def _judge(victim: Victim, spec: AttackSpec, chunk: Chunk, views: list[View], cache: Path) -> int:
-    adv_images = adversarial(victim, spec, chunk, cache)
-    check_ball(chunk.images, adv_images, spec.eps, spec.norm)
+def _judge(victim: Victim, adv_images: Array, start: int, views: list[View]) -> list[Array]:
+    """Each view's predictions (n,) on the images (n, 1, 28, 28) from place `start` on."""
     catalog = _catalog(victim.models)
+    answers = []
     for view in views:
         classifier = catalog.classifier(victim.dataset, view.defense, view.precision)
         purifier = catalog.purifier(victim.dataset, view.defense)
         seen = rounded(adv_images) if view.rounded else adv_images
-        chunk.store(_answers_folder(victim, spec, view, cache), _answer(classifier, purifier, view, seen, chunk.start))
-    return len(chunk.labels)
+        answers.append(_answer(classifier, purifier, view, seen, start))
+    return answers
 
 
 def _answer(classifier: Classifier, purifier: Purifier | None, view: View, images: Array, start: int) -> Array:
@@ -160,4 +181,7 @@ def _noise(purifier: Purifier, view: View, n: int, start: int) -> Array:
 
 @lru_cache(maxsize=1)
 def _catalog(models: Path) -> Catalog:
-    return Catalog.load(models, "cpu", threads=1)
+    """Verified once in each process, for the files may have travelled; opens only the graphs that are asked."""
+    manifest = manifests.read(models)
+    manifests.verify(models, manifest)
+    return Catalog(models, manifest, Runtime("cpu", threads=1))

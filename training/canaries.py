@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -64,13 +65,20 @@ def attack_fake_defense(victim: Victim, images: Array, labels: Array, start: int
     )
 
 
-def attack_robust_net(path: Path, images: Array, labels: Array, start: int) -> tuple[int, int]:
-    """How many images the net kept at `path` names rightly clean, and under PGD at eps .1."""
-    net = SmallNet()
-    net.load_state_dict(torch.load(path, weights_only=True))
-    model = TorchWhiteBox(freeze(net))
+def attack_robust_net(net: SmallNet, images: Array, labels: Array, start: int) -> tuple[int, int]:
+    """How many images the net names rightly clean, and under PGD at eps .1."""
+    model = TorchWhiteBox(net)
     right = (model.logits(torch.from_numpy(images)).argmax(1).numpy() == labels).sum()
     return int(right), _standing(model, images, labels, start, ROBUST_EPS, torch.device("cpu"))
+
+
+def robust_net(path: Path, train: Callable[[], Examples]) -> SmallNet:
+    """The net that is kept at `path`, frozen; trained first where there is none."""
+    if not path.exists():
+        train_robust_net(train(), path)
+    net = SmallNet()
+    net.load_state_dict(torch.load(path, weights_only=True))
+    return cast(SmallNet, freeze(net))
 
 
 def train_robust_net(train: Examples, path: Path) -> None:

@@ -72,12 +72,12 @@ def chunks(test: Examples, attack: str = "none") -> Iterator[Chunk]:
 
 
 def is_missing(victim: Victim, spec: AttackSpec, chunk: Chunk, cache: Path) -> bool:
-    """Whether `craft` has work to do before `adversarial` can answer."""
+    """Whether something is to be crafted before `adversarial` can answer."""
     return spec.attack not in _NOT_KEPT and chunk.stored(attack_folder(victim, _kept(spec), cache)) is None
 
 
-def craft(victim: Victim, spec: AttackSpec, chunk: Chunk, cache: Path) -> int:
-    """Attack a chunk and keep what came out in `cache`; returns how many images that were."""
+def craft(victim: Victim, spec: AttackSpec, chunk: Chunk) -> Array:
+    """Attack a chunk: what is to be kept of it, each (n, 1, 28, 28). Writes nothing: it may run on another machine."""
     kept = _kept(spec)
     model = white_box(victim, spec, chunk.start)
     device = torch.device(victim.device)
@@ -88,8 +88,12 @@ def craft(victim: Victim, spec: AttackSpec, chunk: Chunk, cache: Path) -> int:
         images = torch.from_numpy(chunk.images[first : first + size]).to(device)
         labels = torch.from_numpy(chunk.labels[first : first + size]).to(device)
         parts.append(_attack(model, kept, images, labels, rng).cpu().numpy())
-    chunk.store(attack_folder(victim, kept, cache), np.concatenate(parts))
-    return len(chunk.labels)
+    return np.concatenate(parts)
+
+
+def keep(victim: Victim, spec: AttackSpec, chunk: Chunk, crafted: Array, cache: Path) -> None:
+    """Put what `craft` gave where `adversarial` finds it."""
+    chunk.store(attack_folder(victim, _kept(spec), cache), crafted)
 
 
 def adversarial(victim: Victim, spec: AttackSpec, chunk: Chunk, cache: Path) -> Array:

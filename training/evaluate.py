@@ -37,8 +37,8 @@ def evaluate(
     cache: Path,
     device: torch.device,
     sizes: Sizes,
+    workers: Workers,
     again: bool = False,
-    processes: int | None = None,
 ) -> list[Row]:
     """Measure a protocol, merging its rows into models/results.csv after each attack; then run the checks on all rows.
 
@@ -53,20 +53,19 @@ def evaluate(
     manifests.verify(models, manifest)
     ledger = Ledger(models, manifest, dataset)
     plan = protocols.measurements(protocol, manifest.defenses(dataset), sizes)
-    with Workers(processes) as workers:
-        bench = TestBench(Victim(models, dataset, device.type), test, cache, workers)
-        rows = []
-        try:
-            for number, measurement in enumerate(plan, start=1):
-                print(f"{number}/{len(plan)}", end=" ")
-                rows += _measure(bench, ledger, measurement, again=again)
-            if protocol == "adaptive":
-                rows.append(_worst_case(bench, ledger, plan, manifest.defenses(dataset)[0], sizes.pgd_n, again=again))
-        except BallError as error:
-            checks.save(models, [checks.broken_ball(manifest, dataset, str(error))])
-            raise
-        probes = Probes(bench, manifest, train, sizes.check_n, costly=protocol in {"paper", "adaptive"}, again=again)
-        found = checks.run(models, manifest, dataset, current_rows(models, manifest), probes)
+    bench = TestBench(Victim(models, dataset, device.type), test, cache, workers)
+    rows = []
+    try:
+        for number, measurement in enumerate(plan, start=1):
+            print(f"{number}/{len(plan)}", end=" ")
+            rows += _measure(bench, ledger, measurement, again=again)
+        if protocol == "adaptive":
+            rows.append(_worst_case(bench, ledger, plan, manifest.defenses(dataset)[0], sizes.pgd_n, again=again))
+    except BallError as error:
+        checks.save(models, [checks.broken_ball(manifest, dataset, str(error))])
+        raise
+    probes = Probes(bench, manifest, train, sizes.check_n, costly=protocol in {"paper", "adaptive"}, again=again)
+    found = checks.run(models, manifest, dataset, current_rows(models, manifest), probes)
     for check in found:
         print(f"check {check.number:2} {check.name}: {check.verdict}. {check.why}")
     failed = [f"check {check.number} ({check.name}): {check.why}" for check in found if check.verdict == FAILED]

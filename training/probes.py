@@ -97,7 +97,7 @@ class Probes:
             return kept or Outcome(NOT_RUN, "Foolbox is not installed; the environment of `make test` has it.")
         if not self._due(kept):
             return kept or Outcome(NOT_RUN, f"{_COSTLY}.")
-        found = self._each(partial(foolbox_attacks.compare, self.bench.victim))
+        found = self._each(partial(foolbox_attacks.compare, self.bench.victim_of_jobs))
         images = sum(part.images for part in found)
         deviation = max(part.fgsm_deviation for part in found)
         theirs, ours = sum(part.theirs for part in found) / images, sum(part.ours for part in found) / images
@@ -115,11 +115,9 @@ class Probes:
         """Check 11."""
         if not self._due(kept):
             return kept or Outcome(NOT_RUN, f"{_COSTLY}.")
-        path = self.bench.cache / f"canary-{self.bench.victim.dataset}.pt"
-        if not path.exists():
-            canaries.train_robust_net(self.train(), path)
-        exact, identity = self._shares(partial(canaries.attack_fake_defense, self.bench.victim))
-        clean, robust = self._shares(partial(canaries.attack_robust_net, path))
+        robust_net = canaries.robust_net(self.bench.cache / f"canary-{self.bench.victim.dataset}.pt", self.train)
+        exact, identity = self._shares(partial(canaries.attack_fake_defense, self.bench.victim_of_jobs))
+        clean, robust = self._shares(partial(canaries.attack_robust_net, robust_net))
         alone = largest(rows, attack="pgd", eps=HEADLINE_PGD_EPS, defense=NO_DEFENSE)
         undefended = "not measured" if alone is None else f"{alone.robust_accuracy:.4f}"
         return outcome(
@@ -157,7 +155,7 @@ class Probes:
         return float(first), float(second)
 
     def _each(self, attack: Callable[..., T]) -> list[T]:
-        """What `attack` finds on each batch of the first images, in parallel where there is no GPU."""
+        """What `attack` finds on each batch of the first images, in the order in which they end."""
         chosen = self.bench.test.first(self.n)
         starts = range(0, len(chosen), _BATCH)
         parts = [(chosen.images[start : start + _BATCH], chosen.labels[start : start + _BATCH]) for start in starts]
@@ -165,7 +163,7 @@ class Probes:
             partial(attack, images.numpy(), labels.numpy(), start)
             for start, (images, labels) in zip(starts, parts, strict=True)
         ]
-        return [job() for job in jobs] if self.bench.victim.device == "cuda" else list(self.bench.workers.run(jobs))
+        return [found for _, found in self.bench.workers.run(jobs, gpu=self.bench.victim.device == "cuda")]
 
 
 def _both_logits(catalog: Catalog, dataset: str, defense: str, images: torch.Tensor) -> tuple[Array, Array]:

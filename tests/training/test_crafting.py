@@ -9,12 +9,12 @@ from torch import nn
 
 from service.attacks import fgsm, perturbation_size
 from training.bench import TestBench
-from training.crafting import adversarial, attack_folder, chunks, craft, is_missing
+from training.crafting import adversarial, attack_folder, chunks, craft, is_missing, keep
 from training.data import Examples
 from training.measurement import CLEAN, AttackSpec, View
 from training.pipeline import TorchWhiteBox
 from training.white_boxes import Victim
-from training.workers import Workers
+from training.workers import Processes
 
 PGD = AttackSpec("pgd", 0.2, steps=2, random_start=True)
 
@@ -23,7 +23,7 @@ def _crafted(victim: Victim, spec: AttackSpec, test: Examples, cache: Path) -> n
     parts = list(chunks(test))
     for chunk in parts:
         if is_missing(victim, spec, chunk, cache):
-            craft(victim, spec, chunk, cache)
+            keep(victim, spec, chunk, craft(victim, spec, chunk), cache)
     return np.concatenate([adversarial(victim, spec, chunk, cache) for chunk in parts])
 
 
@@ -109,7 +109,7 @@ def test_images_that_were_kept_before_the_newer_settings_came_are_found_again(mo
 
 
 def test_answers_are_given_once_and_kept(models: Path, examples: Examples) -> None:
-    with Workers(1) as workers:
+    with Processes(1) as workers:
         bench = TestBench(Victim(models, "mnist", "cpu"), examples, models.parent / "cache", workers)
         views = [View(), View("autoencoder", "zero"), View("autoencoder", "drawn"), View("autoencoder", "drawn", 1)]
         found = bench.answers(CLEAN, views, 60)

@@ -20,6 +20,7 @@ from training.pipeline import TorchWhiteBox
 from training.probes import Probes
 from training.protocols import Sizes
 from training.results import Row
+from training.workers import Processes
 from training.zoo import specs
 
 SIZES = Sizes(n=60, pgd_n=20, sweep_n=30, check_n=10, slow_n=2)
@@ -46,7 +47,7 @@ def _evaluate(models: Path, examples: Examples, protocol: str = "quick", *, agai
             cache=models.parent / "cache",
             device=torch.device("cpu"),
             sizes=SIZES,
-            processes=1,
+            workers=Processes(1),
             again=again,
         )
     except GateError:
@@ -145,7 +146,7 @@ def test_again_keeps_the_images_and_asks_the_graphs_anew(
     def fail(*_: object) -> None:
         raise AssertionError("attacked again")
 
-    def count(*arguments: object) -> int:
+    def count(*arguments: object) -> list[np.ndarray]:
         asked.append(arguments)
         return judge(*arguments)  # type: ignore[arg-type]
 
@@ -190,7 +191,7 @@ def test_a_failed_check_is_written_and_ends_the_evaluation(
             cache=models.parent / "cache",
             device=torch.device("cpu"),
             sizes=SIZES,
-            processes=1,
+            workers=Processes(1),
         )
     (check,) = [check for check in checks.read(models / "checks.json") if check.number == 12]
     assert (check.verdict, check.why) == ("failed", "labels differ.")

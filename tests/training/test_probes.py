@@ -18,12 +18,12 @@ from training.outcome import FAILED, NOT_RUN, PASSED, Outcome
 from training.probes import Probes
 from training.served import load_classifier, load_pipeline
 from training.white_boxes import Victim
-from training.workers import Workers
+from training.workers import Processes
 
 
 @pytest.fixture
 def probe(models: Path, examples: Examples) -> Iterator[Probes]:
-    with Workers(1) as workers:
+    with Processes(1) as workers:
         bench = TestBench(Victim(models, "mnist", "cpu"), examples, models.parent / "cache", workers)
         yield Probes(bench, manifests.read(models), lambda: examples, n=20, costly=True)
 
@@ -85,7 +85,7 @@ def test_canaries_must_fall_and_stand_as_they_should(
     probe: Probes, monkeypatch: pytest.MonkeyPatch, undefended: float, exact: float, identity: float, robust: float,
     verdict: str,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(canaries, "train_robust_net", lambda *_: None)
+    monkeypatch.setattr(canaries, "robust_net", lambda *_: canaries.SmallNet())
     monkeypatch.setattr(canaries, "attack_fake_defense", lambda *_: (round(20 * exact), round(20 * identity)))
     monkeypatch.setattr(canaries, "attack_robust_net", lambda *_: (20, round(20 * robust)))
     row = replace(ROW, defense="none", noise="", attack="pgd", eps=0.15, robust_accuracy=undefended)
@@ -106,9 +106,11 @@ def test_the_fake_defence_hides_its_gradient_and_nothing_else(
 
 def test_adversarial_training_keeps_a_net_and_gives_it_back(examples: Examples, tmp_path: Path) -> None:
     path = tmp_path / "canary.pt"
-    canaries.train_robust_net(examples, path)
-    clean, robust = canaries.attack_robust_net(path, examples.images.numpy(), examples.labels.numpy(), 0)
+    net = canaries.robust_net(path, lambda: examples)
+    clean, robust = canaries.attack_robust_net(net, examples.images.numpy(), examples.labels.numpy(), 0)
     assert 0 <= robust <= clean <= 60
+    again = canaries.robust_net(path, lambda: pytest.fail("trained again"))
+    assert all(torch.equal(kept, made) for kept, made in zip(again.parameters(), net.parameters(), strict=True))
 
 
 def test_parity_finds_graphs_that_answer_otherwise(probe: Probes, monkeypatch: pytest.MonkeyPatch) -> None:

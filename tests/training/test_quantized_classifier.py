@@ -22,7 +22,7 @@ from training.measurement import CLEAN, View
 from training.quantized_classifier import quantize_classifier
 from training.served import is_current
 from training.white_boxes import Victim
-from training.workers import Workers
+from training.workers import Processes
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_its_answers_are_measured_beside_those_of_fp32_on_the_same_images(
     entry = quantize_classifier("mnist", train=many, test=many, models=models)
     manifest = manifests.read(models)
     catalog = Catalog.load(models, "cpu", 1)
-    with Workers(1) as workers:
+    with Processes(1) as workers:
         bench = TestBench(Victim(models, "mnist", "cpu"), many, tmp_path, workers)
         exact, quick = View(), View(precision="int8")
         answers = bench.answers(CLEAN, [exact, quick], len(many))
