@@ -13,7 +13,7 @@ import torch
 
 from service import manifest as manifests
 from service.errors import StartupError
-from training import data, devices, served
+from training import data, descent_curve, devices, served
 from training.attack_sets import RECIPE, clean_logits
 from training.attacked_examples import AttackedExamples, attack_training_set
 from training.classifiers.vgg16 import VGG16
@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     export = _verb(verbs, "export", _export, "write verified ONNX graphs and the manifest")
     quantized = _verb(verbs, "quantize", _quantize, "write an int8 classifier beside the exported fp32 one")
     evaluate = _verb(verbs, "evaluate", _evaluate, "measure the exported graphs under attack")
+    descent = _verb(verbs, "descent", _descent, "measure what Defense-GAN's steps and restarts buy")
     report = _verb(verbs, "report", _report, "draw figures and tables from the rows", dataset=False)
     everything = _verb(verbs, "all", _all, "from the data to exported, verified graphs")
     for command in (classifier, distillation, everything):
@@ -95,7 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     for command in (classifier, purifier, distillation, export, evaluate, everything):
         command.add_argument("--work-dir", type=Path, default=Path("runs"), help="checkpoints, attacked sets and logs")
         command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    for command in (purifier, distillation, export, quantized, evaluate, report, everything):
+    descent.add_argument("--n", type=_positive, default=200, help="test images")
+    for command in (purifier, distillation, export, quantized, evaluate, descent, report, everything):
         command.add_argument("--models-dir", type=Path, default=Path("models"))
     evaluate.add_argument("--protocol", choices=PROTOCOLS, default="paper")
     for name, text in (
@@ -259,6 +261,13 @@ def _evaluate(options: argparse.Namespace) -> None:
             workers=workers,
             again=options.again,
         )
+
+
+def _descent(options: argparse.Namespace) -> None:
+    points = descent_curve.measure(options.dataset, _load(options, "test").first(options.n), options.models_dir)
+    for point in points:
+        print(f"L {point.steps:3}, R {point.restarts:2}: clean {point.clean_accuracy:.4f}, ", end="")
+        print(f"FGSM {point.fgsm_eps:g} (oblivious) {point.robust_accuracy:.4f}, n {point.n}")
 
 
 def _report(options: argparse.Namespace) -> None:

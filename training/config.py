@@ -164,8 +164,7 @@ PURIFIERS = {
 class VaeConfig:
     """A variational auto-encoder as a purifier; the words of the mix as in `PurifierConfig`.
 
-    With `attacked_images` it learns from attacked images (of the first `images`), else from clean ones and, on
-    `classifier_share` of a batch, from `classifier_weight` times the frozen classifier's cross-entropy. `kl_weight`
+    With `attacked_images` it learns from attacked images (of the first `images`), else from clean ones. `kl_weight`
     weighs the divergence of the codes from the standard normal against the reconstruction.
     """
 
@@ -173,8 +172,6 @@ class VaeConfig:
     schedule: Schedule
     noise_std: float = 1.0
     kl_weight: float = 1.0
-    classifier_weight: float = 0.0
-    classifier_share: float = 0.125
     attacked_images: int = 0
     images: int | None = None
     clean: float = 0.25
@@ -204,31 +201,23 @@ class GanConfig:
 
 @dataclass(frozen=True)
 class DistillationConfig:
-    """Defensive distillation: a student of the classifier's answers, whose own logits are divided by `temperature`.
+    """Defensive distillation: a student of the classifier's answers, whose own logits are divided by `temperature`."""
 
-    `width` is the student's share of VGG-16's channels.
-    """
-
+    architecture: str
     schedule: Schedule
     temperature: float = 20.0
-    width: float = 0.5
     translation: float = 1.0
     seed: int = 0
 
 
 GENERATIVE: dict[str, VaeConfig | GanConfig] = {
-    "puvae": VaeConfig(
-        "puvae",
-        Schedule(epochs=10, batch_size=128, learning_rate=2e-3, weight_decay=0.0),
-        classifier_weight=0.01,
-        classifier_share=0.0625,
-    ),
+    "puvae": VaeConfig("puvae", Schedule(epochs=8, batch_size=128, learning_rate=2e-3, weight_decay=0.0)),
     "defense_vae": VaeConfig(
         "defense_vae",
-        Schedule(epochs=14, batch_size=128, learning_rate=2e-3, weight_decay=0.0),
+        Schedule(epochs=24, batch_size=128, learning_rate=2e-3, weight_decay=0.0),
         kl_weight=0.2,
-        attacked_images=6_400,
-        images=20_480,
+        attacked_images=3_840,
+        images=12_800,
     ),
     "defense_gan": GanConfig(
         "defense_gan",
@@ -238,4 +227,6 @@ GENERATIVE: dict[str, VaeConfig | GanConfig] = {
         ),
     ),
 }
-DISTILLATION = DistillationConfig(Schedule(epochs=3, batch_size=128, learning_rate=3e-4, weight_decay=0.02))
+DISTILLATION = DistillationConfig(
+    "vgg16_half", Schedule(epochs=2, batch_size=128, learning_rate=5e-4, weight_decay=0.02)
+)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from training import data, metrics
 from training.augmentation import augment
+from training.classifiers import ARCHITECTURES
 from training.classifiers.vgg16 import VGG16
 from training.config import ClassifierConfig, DistillationConfig
 from training.devices import autocast
@@ -45,7 +47,7 @@ def distill(
         BackboneError, CheckpointError: see `VGG16.load_backbone` and `fit`.
     """
     torch.manual_seed(config.seed)
-    student = VGG16(dropout=0.1, width=config.width)
+    student = cast(VGG16, ARCHITECTURES[config.architecture]())
     student.load_backbone(backbone)
     student.to(device).to(memory_format=torch.channels_last)
     soft_labels = teacher_logits.softmax(dim=1)

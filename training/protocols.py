@@ -16,13 +16,18 @@ FGSM_EPS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 1.0, 1.5)
 PGD_EPS = (0.05, 0.1, 0.15, 0.2, 0.3)
 HEADLINE_FGSM_EPS = 0.6
 HEADLINE_PGD_EPS = 0.15
+RIVALS_FGSM_EPS = 0.3
 PGD_STEPS = 40
 DOUBLE_STEPS = 2 * PGD_STEPS
 EOT_DRAWS = 20
 SQUARE_QUERIES = zoo.SQUARE_QUERIES
 NOISE_SEEDS = (0, 1, 2)
 PAPER_DEFENSE = "autoencoder_paper"
-PROTOCOLS = ("paper", "adaptive", "quick", "zoo", "precision")
+# Seconds an image: they are measured on fewer.
+SLOW_DEFENSES = frozenset({"defense_gan"})
+_WITHOUT_NOISE = frozenset({NO_DEFENSE, "distillation"})
+_OURS = ("autoencoder", PAPER_DEFENSE)
+PROTOCOLS = ("paper", "adaptive", "quick", "zoo", "precision", "table3")
 
 _FGSM = AttackSpec("fgsm", HEADLINE_FGSM_EPS)
 _LEAKING = replace(_FGSM, label="least_likely")
@@ -32,7 +37,7 @@ _PGD = AttackSpec("pgd", HEADLINE_PGD_EPS, steps=PGD_STEPS, random_start=True)
 @dataclass(frozen=True)
 class Sizes:
     """Test images for the paper's Table 2 (FGSM and clean; PGD), for all else, for what only the checks need, and for
-    the attacks of the zoo that take seconds an image.
+    attacks and defenses that take seconds an image.
     """
 
     n: int
@@ -48,12 +53,16 @@ DEFAULT_SIZES = {
     "quick": Sizes(200, 50, 50, 50),
     "zoo": Sizes(500, 500, 500, 200),
     "precision": Sizes(10_000, 10_000, 0, 400),
+    "table3": Sizes(10_000, 1_000, 0, 400, slow_n=500),
 }
 
 
 def measurements(protocol: str, defenses: tuple[str, ...], sizes: Sizes) -> list[Measurement]:
     """The measurements of a protocol for the purifiers `defenses`, the shipped one first."""
-    plans = {"paper": _paper, "adaptive": _adaptive, "quick": _quick, "zoo": _zoo, "precision": _precision}
+    plans = {
+        "paper": _paper, "adaptive": _adaptive, "quick": _quick, "zoo": _zoo, "precision": _precision,
+        "table3": _table3,
+    }  # fmt: skip
     return list(plans[protocol](defenses, sizes))
 
 
@@ -65,13 +74,13 @@ def worst_case(plan: Iterable[Measurement], view: View, n: int) -> list[AttackSp
 
 def zero_noise(defense: str) -> View:
     """A defense as it is served without a seed; no defense at all for 'none'."""
-    return UNDEFENDED if defense == NO_DEFENSE else View(defense, "zero")
+    return View(defense, "" if defense in _WITHOUT_NOISE else "zero")
 
 
 def _paper(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
     """The paper's tables: attackers are oblivious, that is they know the classifier and not the purifier."""
     shipped = (UNDEFENDED, zero_noise(defenses[0]))
-    everyone = (UNDEFENDED, *map(zero_noise, defenses))
+    everyone = (UNDEFENDED, *map(zero_noise, _ours(defenses)))
     for attack, n in ((CLEAN, sizes.n), (_FGSM, sizes.n), (_LEAKING, sizes.n), (_PGD, sizes.pgd_n)):
         yield Measurement(attack, n, everyone)
     yield from (Measurement(attack, sizes.sweep_n, _other_noises(defenses)) for attack in (CLEAN, _FGSM, _PGD))
@@ -105,7 +114,7 @@ def _adaptive(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
 
 def _quick(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
     """A minute's worth, while developing."""
-    everyone = (UNDEFENDED, *map(zero_noise, defenses))
+    everyone = (UNDEFENDED, *map(zero_noise, _ours(defenses)))
     yield Measurement(replace(_FGSM, eps=0.0), sizes.n, everyone)
     yield Measurement(_FGSM, sizes.n, everyone)
     yield Measurement(_LEAKING, sizes.n, everyone)
@@ -130,6 +139,22 @@ def _precision(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]
     yield from (
         Measurement(attack, n, views) for attack, n in ((CLEAN, sizes.n), (_FGSM, sizes.n), (_PGD, sizes.pgd_n))
     )
+
+
+def _table3(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
+    """The paper's rivals beside ours, on attacks of an oblivious attacker; FGSM .30 is what their papers report."""
+    rivals = [defense for defense in defenses if defense not in _OURS]
+    fast = tuple(zero_noise(defense) for defense in rivals if defense not in SLOW_DEFENSES)
+    slow = tuple(zero_noise(defense) for defense in rivals if defense in SLOW_DEFENSES)
+    attacks = ((CLEAN, sizes.n), (_FGSM, sizes.n), (replace(_FGSM, eps=RIVALS_FGSM_EPS), sizes.n), (_PGD, sizes.pgd_n))
+    for attack, n in attacks:
+        yield Measurement(attack, n, (UNDEFENDED, *map(zero_noise, _ours(defenses)), *fast))
+        if slow:
+            yield Measurement(attack, min(n, sizes.slow_n), slow)
+
+
+def _ours(defenses: tuple[str, ...]) -> list[str]:
+    return [defense for defense in defenses if defense in _OURS]
 
 
 def _strength(attack: AttackSpec, view: View, sizes: Sizes) -> Iterator[Measurement]:

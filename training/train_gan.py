@@ -156,8 +156,8 @@ def _reconstruction(
         logits = deterministic(Pipeline(quick, classifier), quick)
         found = metrics.predict(lambda batch: logits(batch.to(device)), validation.images, batch_size=50)
         with torch.no_grad():
-            noise = torch.zeros(50, *quick.noise_shape, device=device)
             images = validation.images[:50].to(device)
+            noise = torch.zeros(len(images), *quick.noise_shape, device=device)
             error = (quick(images, noise) - images).square().mean().item()
         return {"accuracy": metrics.accuracy(found, validation.labels), "squared_error": error}
 

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from training.attacked_examples import AttackedExamples
 from training.config import VaeConfig
 from training.data import Examples
-from training.devices import autocast
 from training.fitting import BatchLoss, Job, fit
 from training.pipeline import freeze
 from training.purifiers import ARCHITECTURES
@@ -50,7 +49,7 @@ def train_vae(
         loss = _denoising(train, cast(DefenseVAE, module), config, device)
         examples = len(train.examples)
     else:
-        loss = _conditional(train, cast(PuVAE, module), classifier, config, device)
+        loss = _conditional(train, cast(PuVAE, module), config, device)
         examples = len(train)
     job = Job(
         name=" ".join(folder.parts[-2:]),
@@ -89,19 +88,12 @@ def _denoising(attacked: AttackedExamples, module: DefenseVAE, config: VaeConfig
     return batch_loss
 
 
-def _conditional(
-    train: Examples, module: PuVAE, classifier: nn.Module, config: VaeConfig, device: torch.device
-) -> BatchLoss:
+def _conditional(train: Examples, module: PuVAE, config: VaeConfig, device: torch.device) -> BatchLoss:
     def batch_loss(indices: Tensor, step: int) -> tuple[Tensor, Mapping[str, float]]:
         images, labels = train.images[indices].to(device), train.labels[indices].to(device)
         noise = module.draw_noise(len(images), device)[:, 0]
         explained = module.explain(images, nn.functional.one_hot(labels, CLASSES).float(), noise)
         loss, drawn = elbo(explained[0], images, *explained[1:], config.kl_weight)
-        seen = round(len(images) * config.classifier_share)
-        with autocast(device):
-            answers = classifier(torch.sigmoid(explained[0][:seen])).float()
-        cross_entropy = nn.functional.cross_entropy(answers, labels[:seen])
-        losses = {"bound": loss.item(), "reconstruction": drawn.item(), "cross_entropy": cross_entropy.item()}
-        return loss + config.classifier_weight * cross_entropy, losses
+        return loss, {"bound": loss.item(), "reconstruction": drawn.item()}
 
     return batch_loss

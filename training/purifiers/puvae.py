@@ -16,7 +16,8 @@ CLASSES = 10
 class PuVAE(nn.Module):
     """Images (N, 1, 28, 28) in [0, 1] and standard normal noise (N, 10, 64) to images (N, 1, 28, 28) within (0, 1).
 
-    Departure from the paper: plain convolutions in the encoder where the paper's are dilated.
+    Departures from the paper: plain convolutions in the encoder where the paper's are dilated; trained on the evidence
+    lower bound alone, without the classifier's cross-entropy.
 
     Args:
         noise_std: how much of its own standard deviation each candidate's code is moved by; 1 in training.
