@@ -214,7 +214,7 @@ GENERATIVE: dict[str, VaeConfig | GanConfig] = {
     "puvae": VaeConfig("puvae", Schedule(epochs=8, batch_size=128, learning_rate=2e-3, weight_decay=0.0)),
     "defense_vae": VaeConfig(
         "defense_vae",
-        Schedule(epochs=24, batch_size=128, learning_rate=2e-3, weight_decay=0.0),
+        Schedule(epochs=14, batch_size=128, learning_rate=2e-3, weight_decay=0.0),
         kl_weight=0.2,
         attacked_images=3_840,
         images=12_800,
