@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import httpx
 import httpx2
 import numpy as np
 from PIL import Image
@@ -36,7 +37,7 @@ def pixels_of(data: bytes) -> Array:
     return np.asarray(Image.open(io.BytesIO(data)))
 
 
-def assert_problem(response: httpx2.Response, status: int, *fragments: str) -> None:
+def assert_problem(response: httpx2.Response | httpx.Response, status: int, *fragments: str) -> None:
     """The answer is a problem of that status, whose detail holds the fragments."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
