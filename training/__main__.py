@@ -44,6 +44,7 @@ from training.train_classifier import train_classifier
 from training.train_gan import train_gan
 from training.train_purifier import train_purifier
 from training.train_vae import train_vae
+from training.triton import write_repository
 from training.workers import Processes
 
 Config = TypeVar("Config", ClassifierConfig, PurifierConfig, VaeConfig, GanConfig, DistillationConfig)
@@ -71,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     classifier = _verb(verbs, "classifier", _classifier, "fine-tune VGG-16 from ImageNet")
     purifier = _verb(verbs, "purifier", _purifier, "train a purifier against attacks on the classifier")
     distillation = _verb(verbs, "distill", _distill, "train a narrower VGG-16 on the classifier's answers")
-    export = _verb(verbs, "export", _export, "write verified ONNX graphs and the manifest")
+    export = _verb(verbs, "export", _export, "write verified ONNX graphs and the manifest", dataset=False)
     quantized = _verb(verbs, "quantize", _quantize, "write an int8 classifier beside the exported fp32 one")
     evaluate = _verb(verbs, "evaluate", _evaluate, "measure the exported graphs under attack")
     descent = _verb(verbs, "descent", _descent, "measure what Defense-GAN's steps and restarts buy")
@@ -84,6 +85,13 @@ def _parser() -> argparse.ArgumentParser:
             help="'imagenet' downloads torchvision's weights; else a safetensors file with features.* keys",
         )
     purifier.add_argument("--defense", choices=(*_defenses(), *GENERATIVE), default="autoencoder")
+    export.add_argument("--dataset", choices=tuple(data.DATASETS), help="--triton takes all without it")
+    export.add_argument(
+        "--triton",
+        type=Path,
+        metavar="DIR",
+        help="instead, copy the graphs of --models-dir into a model repository of NVIDIA's Triton, to run on --device",
+    )
     export.add_argument(
         "--defense",
         choices=(*_defenses(), *GENERATIVE, "distillation"),
@@ -212,6 +220,11 @@ def _distill(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
+    if options.triton is not None:
+        _export_to_triton(options)
+        return
+    if options.dataset is None:
+        raise TrainingError(f"export needs --dataset or --triton; allowed data sets: {', '.join(data.DATASETS)}")
     folder = options.work_dir / options.dataset
     test = _load(options, "test")
     if options.defense is not None:
@@ -227,6 +240,12 @@ def _export(options: argparse.Namespace) -> None:
         test=test,
         models=options.models_dir,
     )
+
+
+def _export_to_triton(options: argparse.Namespace) -> None:
+    datasets = [options.dataset] if options.dataset else manifests.read(options.models_dir).datasets
+    names = write_repository(options.models_dir, options.triton, datasets, options.device)
+    print(f"{options.triton}: {', '.join(names)}")
 
 
 def _trained(folder: Path, defense: str) -> TrainedPurifier | TrainedClassifier:
@@ -278,7 +297,7 @@ def _all(options: argparse.Namespace) -> None:
     _classifier(options)
     for defense in _defenses():
         _purifier(argparse.Namespace(**{**vars(options), "defense": defense}))
-    _export(argparse.Namespace(**vars(options), defense=None))
+    _export(argparse.Namespace(**vars(options), defense=None, triton=None))
     _quantize(options)
 
 
