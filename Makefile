@@ -101,5 +101,6 @@ pins: $(DEV_ENV)/.installed ## resolve the requirements again; ARGS=--upgrade fo
 	$(COMPILE) $(ARGS) pyproject.toml --extra cpu --extra training --extra loadtest --extra otel --extra scale --group dev -o requirements/dev.txt
 	$(COMPILE) $(ARGS) pyproject.toml --extra cpu -c requirements/dev.txt -o requirements/serve.txt
 	$(COMPILE) $(ARGS) pyproject.toml --extra cuda -c requirements/dev.txt -o requirements/serve-cuda.txt
+	$(COMPILE) $(ARGS) pyproject.toml --extra scale -c requirements/dev.txt -o requirements/scale.txt
 	$(COMPILE) $(ARGS) tests/benchmarks/requirements.in -o tests/benchmarks/requirements.txt
 	$(COMPILE) $(ARGS) requirements/uv.in -o requirements/uv.txt

@@ -1,6 +1,7 @@
 # The service with the shipped models, from one file for CPUs (the default) and NVIDIA GPUs:
 #   docker build -f docker/service.Dockerfile --target cpu -t adversarial-purifier:cpu .
 #   docker build -f docker/service.Dockerfile --target cuda -t adversarial-purifier:cuda .
+# With --build-arg SCALE=1 it holds Ray Serve too, for docker/rayservice.yaml.
 # CUDA and cuDNN come as wheels, so both images start from the same base; the host needs only NVIDIA's driver.
 
 ARG PYTHON=3.13.9-slim-bookworm
@@ -13,15 +14,19 @@ RUN python -m compileall -q /app/service && chmod -R a+rX /app
 
 # Nothing needs pip once it has run.
 FROM python:${PYTHON} AS packages-cpu
-COPY requirements/serve.txt /requirements.txt
+ARG SCALE=
+COPY requirements/serve.txt requirements/scale.txt /requirements/
 RUN python -m venv /venv \
-    && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /requirements.txt \
+    && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes \
+        -r /requirements/serve.txt ${SCALE:+-r /requirements/scale.txt} \
     && /venv/bin/pip uninstall --yes --quiet pip
 
 FROM python:${PYTHON} AS packages-cuda
-COPY requirements/serve-cuda.txt /requirements.txt
+ARG SCALE=
+COPY requirements/serve-cuda.txt requirements/scale.txt /requirements/
 RUN python -m venv /venv \
-    && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /requirements.txt \
+    && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes \
+        -r /requirements/serve-cuda.txt ${SCALE:+-r /requirements/scale.txt} \
     && /venv/bin/pip uninstall --yes --quiet pip
 
 FROM python:${PYTHON} AS runtime

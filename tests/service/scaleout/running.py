@@ -106,9 +106,11 @@ def end(processes: set[int]) -> None:
 
 
 def lives(pid: int) -> bool:
-    """Whether a process runs, or has ended and is no zombie."""
+    """Whether a process runs; a zombie does as long as one of its threads holds on to its sockets."""
+    process = Path(f"/proc/{pid}")
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+        return state != "Z" or len(list((process / "task").iterdir())) > 1
     except OSError:
         return False
 
