@@ -40,6 +40,7 @@ from training.purifiers import ARCHITECTURES
 from training.quantized_classifier import quantize_classifier
 from training.ray_tasks import RayTasks
 from training.report import write_report
+from training.table3 import measure, printed
 from training.train_classifier import train_classifier
 from training.train_gan import train_gan
 from training.train_purifier import train_purifier
@@ -77,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = _verb(verbs, "evaluate", _evaluate, "measure the exported graphs under attack")
     descent = _verb(verbs, "descent", _descent, "measure what Defense-GAN's steps and restarts buy")
     report = _verb(verbs, "report", _report, "draw figures and tables from the rows", dataset=False)
+    table3 = _verb(verbs, "table3", _table3, "time every defense, and print Table 3", dataset=False)
     everything = _verb(verbs, "all", _all, "from the data to exported, verified graphs")
     for command in (classifier, distillation, everything):
         command.add_argument(
@@ -103,9 +105,10 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--train-n", type=_positive, help="train on the first N images only, to try things out")
     for command in (classifier, purifier, distillation, export, evaluate, everything):
         command.add_argument("--work-dir", type=Path, default=Path("runs"), help="checkpoints, attacked sets and logs")
+    for command in (classifier, purifier, distillation, export, evaluate, table3, everything):
         command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     descent.add_argument("--n", type=_positive, default=200, help="test images")
-    for command in (purifier, distillation, export, quantized, evaluate, descent, report, everything):
+    for command in (purifier, distillation, export, quantized, evaluate, descent, report, table3, everything):
         command.add_argument("--models-dir", type=Path, default=Path("models"))
     evaluate.add_argument("--protocol", choices=PROTOCOLS, default="paper")
     for name, text in (
@@ -125,6 +128,10 @@ def _parser() -> argparse.ArgumentParser:
         "--ray-gpus", type=_share, default=1.0, metavar="SHARE", help="of a GPU for each attacking task of Ray"
     )
     evaluate.add_argument("--again", action="store_true", help="measure also what is in results.csv already")
+    table3.add_argument("--dataset", choices=tuple(data.DATASETS), help="this one alone")
+    table3.add_argument("--repeats", type=_positive, default=100, help="timed calls of each stage and batch size")
+    table3.add_argument("--budget-s", type=_positive, default=20, help="seconds for the calls of one of them, in all")
+    table3.add_argument("--threads", type=_positive, help="default: the CPUs that the process may use")
     report.add_argument("--readme", type=Path, default=Path("README.md"))
     report.add_argument(
         "--ablations",
@@ -291,6 +298,18 @@ def _descent(options: argparse.Namespace) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     write_report(options.models_dir, options.readme, options.ablations)
+
+
+def _table3(options: argparse.Namespace) -> None:
+    rows = measure(
+        options.models_dir,
+        (options.dataset,) if options.dataset else (),
+        device=devices.resolve(options.device),
+        threads=options.threads,
+        repeats=options.repeats,
+        budget_s=options.budget_s,
+    )
+    print(printed(options.models_dir, rows))
 
 
 def _all(options: argparse.Namespace) -> None:

@@ -25,5 +25,3 @@ DEFENDED = {
     ("fashion-mnist", "pgd"): 0.7291,
 }
 HEADLINE_EPS = {"fgsm": HEADLINE_FGSM_EPS, "pgd": HEADLINE_PGD_EPS}
-# Table 3: MNIST under FGSM .60 behind other defences, and seconds for one image on the paper's machine.
-OTHERS = {"Defense-GAN": (0.8529, 14.80), "PuVAE": (0.8133, 0.11), "the auto-encoder": (0.9209, 0.008)}

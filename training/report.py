@@ -12,9 +12,23 @@ from pathlib import Path
 
 from service.catalog import NO_DEFENSE, Catalog
 from service.manifest import Manifest
-from training import checks, confusions, curves, drawing, matrix, pictures, precisions, results, tables
+from training import (
+    checks,
+    confusions,
+    costs,
+    costs_figure,
+    curves,
+    drawing,
+    latencies,
+    matrix,
+    pictures,
+    precisions,
+    results,
+    tables,
+)
 from training.checks import Check
 from training.errors import EvaluationError
+from training.latencies import Latency
 from training.outcome import FAILED, NOT_RUN, PASSED
 from training.results import Row
 from training.served import artefact, current_rows, is_current
@@ -22,7 +36,8 @@ from training.served import artefact, current_rows, is_current
 ABLATIONS = "ablations.csv"
 _TEMPLATE = Path(__file__).with_name("report_template.md")
 _NOTES = "notes.md"
-_BEGIN, _END = "<!-- results: made by `python -m training report` -->", "<!-- end of results -->"
+_RESULTS = ("<!-- results: made by `python -m training report` -->", "<!-- end of results -->")
+_TABLE_3 = ("<!-- table 3: made by `python -m training report` -->", "<!-- end of table 3 -->")
 _MASKING = 9
 
 
@@ -44,8 +59,10 @@ def write_report(models: Path, readme: Path, ablations: Sequence[Path] = ()) -> 
     figures.mkdir(exist_ok=True)
     confused = _draw(catalog, rows, figures)
     (models / "REPORT.md").write_text(report(models, manifest, rows, confused))
-    write_summary(readme, tables.summary(in_linf, manifest.datasets))
-    print(f"wrote {models / 'REPORT.md'}, {figures} and the table in {readme}")
+    write_between(readme, _RESULTS, tables.summary(in_linf, manifest.datasets))
+    where = f"{models.name}/{latencies.FILE_NAME}"
+    write_between(readme, _TABLE_3, costs.written(in_linf, _timings(models), manifest.datasets, where))
+    print(f"wrote {models / 'REPORT.md'}, {figures} and the tables in {readme}")
 
 
 def collect(models: Path, manifest: Manifest, folders: Sequence[Path]) -> None:
@@ -76,7 +93,8 @@ def report(models: Path, manifest: Manifest, rows: Sequence[Row], confused: Sequ
         "table 1a": tables.undefended(rows, datasets, "fgsm"),
         "table 1b": tables.undefended(rows, datasets, "pgd"),
         "table 2": tables.defended(rows, datasets),
-        "table 3": tables.others(rows),
+        "table 3": costs.written(rows, _timings(models), datasets, latencies.FILE_NAME),
+        "figure 3": "![Accuracy against the time to purify](figures/table3.png)" if _timings(models) else "",
         "notes": "\n\n".join(tables.NOTES),
         "table informed": tables.informed(rows, datasets, masked),
         "table zoo": _zoo(zoo, found),
@@ -92,17 +110,21 @@ def report(models: Path, manifest: Manifest, rows: Sequence[Row], confused: Sequ
     return re.sub(r"\{\{(.+?)\}\}", lambda found: parts[found[1]].strip(), _TEMPLATE.read_text()).strip() + "\n"
 
 
-def write_summary(readme: Path, summary: str) -> None:
-    """Put the summary between the README's markers.
+def write_between(readme: Path, markers: tuple[str, str], table: str) -> None:
+    """Put a table between two lines of the README.
 
     Raises:
-        EvaluationError: the README lacks the markers.
+        EvaluationError: the README lacks the lines.
     """
-    text = readme.read_text()
-    if _BEGIN not in text or _END not in text:
-        raise EvaluationError(f"{readme} lacks the lines {_BEGIN!r} and {_END!r} between which the table goes")
-    before, rest = text.split(_BEGIN, 1)
-    readme.write_text(before + _BEGIN + "\n\n" + summary + "\n" + _END + rest.split(_END, 1)[1])
+    text, (begin, end) = readme.read_text(), markers
+    if begin not in text or end not in text:
+        raise EvaluationError(f"{readme} lacks the lines {begin!r} and {end!r} between which a table goes")
+    before, rest = text.split(begin, 1)
+    readme.write_text(before + begin + "\n\n" + table + "\n" + end + rest.split(end, 1)[1])
+
+
+def _timings(models: Path) -> list[Latency]:
+    return latencies.read(models / latencies.FILE_NAME)
 
 
 def _draw(catalog: Catalog, rows: Sequence[Row], folder: Path) -> list[str]:
@@ -113,6 +135,8 @@ def _draw(catalog: Catalog, rows: Sequence[Row], folder: Path) -> list[str]:
         drawing.save(partial(matrix.drawn, rows, found), folder, "zoo")
     rows = results.select(rows, norm="linf")
     drawing.save(partial(curves.accuracy_against_eps, rows, catalog.datasets), folder, "accuracy")
+    if timings := _timings(catalog.folder):
+        drawing.save(partial(costs_figure.drawn, rows, timings, catalog.datasets), folder, "table3")
     for attack in pictures.BUDGETS:
         drawing.save(partial(pictures.attacked_over_eps, catalog, attack), folder, f"attacked-{attack}")
     counts = confusions.read(catalog.folder / confusions.FILE_NAME)

@@ -119,13 +119,6 @@ def defended(rows: Sequence[Row], datasets: Sequence[str]) -> str:
     return table(_HEADER, [line for dataset in datasets for line in _against_the_paper(rows, dataset)])
 
 
-def others(rows: Sequence[Row]) -> str:
-    """Table 3's accuracies: MNIST under FGSM .60 behind other defences, as the paper gives them."""
-    lines = [[f"{name} (the paper's figure)", f"{accuracy:.4f}"] for name, (accuracy, _) in paper.OTHERS.items()]
-    ours = share(find(rows, "mnist", _FGSM, DEFAULT_DEFENSE))
-    return table(["defence", "MNIST, FGSM 0.6¹, oblivious"], [*lines, ["the shipped purifier", ours]])
-
-
 def informed(rows: Sequence[Row], datasets: Sequence[str], masked: Sequence[str]) -> str:
     """Every attack on the shipped purifier at the headline budget of PGD; data sets in `masked` failed check 9."""
     lines = []
@@ -166,7 +159,7 @@ def mixes(rows: Sequence[Row], ablations: Sequence[Row], datasets: Sequence[str]
         for defense in (DEFAULT_DEFENSE, *sorted(other)):
             known = rows if defense == DEFAULT_DEFENSE else ablations
             found = [find(known, dataset, attack, defense) for attack in (_FGSM, _LEAST_LIKELY, _PGD)]
-            lines.append([dataset, defense, _clean(known, dataset, defense), *map(share, found)])
+            lines.append([dataset, defense, clean_share(known, dataset, defense), *map(share, found)])
     return table(["data set", "purifier", "clean", *_columns()], lines)
 
 
@@ -196,7 +189,7 @@ def _columns() -> list[str]:
 
 def _against_the_paper(rows: Sequence[Row], dataset: str) -> list[list[str]]:
     names = (NO_DEFENSE, DEFAULT_DEFENSE, PAPER_DEFENSE)
-    clean = [_clean(rows, dataset, name) for name in names]
+    clean = [clean_share(rows, dataset, name) for name in names]
     reference = paper.UNDEFENDED.get((dataset, "fgsm"), {}).get(0.0)
     lines = [[dataset, "none", NOT_MEASURED, *_interleaved(clean, (reference, None))]]
     for attack in (_FGSM, _LEAST_LIKELY, _PGD):
@@ -211,7 +204,7 @@ def _against_the_paper(rows: Sequence[Row], dataset: str) -> list[list[str]]:
     return lines
 
 
-def _clean(rows: Sequence[Row], dataset: str, defense: str) -> str:
+def clean_share(rows: Sequence[Row], dataset: str, defense: str) -> str:
     """Every row holds the clean accuracy of its images; the one of the most images counts."""
     row = largest(rows, dataset=dataset, defense=defense, noise=zero_noise(defense).noise)
     if row is None:

@@ -1,7 +1,8 @@
-"""A row to vary."""
+"""A row and a timing to vary."""
 
 from __future__ import annotations
 
+from training.latencies import Latency
 from training.results import Row
 
 ROW = Row(
@@ -28,5 +29,19 @@ ROW = Row(
     precision="fp32",
     runtime="onnxruntime",
     device="cpu",
+    commit="c",
+)
+LATENCY = Latency(
+    dataset="mnist",
+    stage="purify",
+    defense="autoencoder",
+    batch=1,
+    precision="fp32",
+    runtime="onnxruntime",
+    device="a processor, 2 threads",
+    p50_ms=2.0,
+    p95_ms=3.0,
+    p99_ms=4.0,
+    n=100,
     commit="c",
 )

@@ -8,14 +8,14 @@ import pytest
 
 from service import manifest as manifests
 from service.manifest import Manifest
-from tests.training.rows import ROW
-from training import checks, confusions, pictures, report, results
+from tests.training.rows import LATENCY, ROW
+from training import checks, confusions, latencies, pictures, report, results
 from training.errors import EvaluationError
 from training.outcome import Outcome
 from training.results import Row
 from training.served import artefact
 
-MARKERS = "<!-- results: made by `python -m training report` -->\n\nold\n<!-- end of results -->"
+MARKERS = "".join(f"{begin}\n\nold\n{end}\n" for begin, end in (report._RESULTS, report._TABLE_3))
 
 
 @pytest.fixture
@@ -48,7 +48,9 @@ def test_running_it_twice_gives_the_same_bytes(
 ) -> None:
     monkeypatch.setattr(pictures, "BUDGETS", {"fgsm": (0.0, 0.6), "pgd": (0.0, 0.15)})
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{MARKERS}\nafter\n")
+    readme.write_text(f"before\n{MARKERS}after\n")
+    timed = [replace(LATENCY, p50_ms=2.0), replace(LATENCY, stage="classify", defense="none")]
+    latencies.merge(models / "latency.csv", [LATENCY, *timed])
     (models / "notes.md").write_text("## Log\n\nWhat did not work.\n")
     report.write_report(models, readme)
     files = [readme, models / "REPORT.md", *sorted((models / "figures").iterdir())]
@@ -56,7 +58,7 @@ def test_running_it_twice_gives_the_same_bytes(
     report.write_report(models, readme)
     assert [path.read_bytes() for path in files] == first
     drawn = {path.name for path in files}
-    figures = ("accuracy", "attacked-fgsm", "attacked-pgd", "rescue-mnist", "confusion-mnist")
+    figures = ("accuracy", "table3", "attacked-fgsm", "attacked-pgd", "rescue-mnist", "confusion-mnist")
     assert drawn >= {f"{name}.{kind}" for name in figures for kind in ("png", "svg")}
     text = (models / "REPORT.md").read_text()
     assert "{{" not in text
@@ -77,7 +79,7 @@ def test_a_readme_without_markers_is_left_alone(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text("nothing here")
     with pytest.raises(EvaluationError, match="lacks the lines"):
-        report.write_summary(readme, "table")
+        report.write_between(readme, report._RESULTS, "table")
     assert readme.read_text() == "nothing here"
 
 

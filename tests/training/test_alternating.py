@@ -1,0 +1,45 @@
+"""Calls are timed in turns, as often as asked or as time allows."""
+
+from __future__ import annotations
+
+import pytest
+
+from training.alternating import alternate
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time in seconds, which moves only where a call moves it."""
+    now = [0.0]
+    monkeypatch.setattr("training.alternating.time.perf_counter", lambda: now[0])
+    return now
+
+
+def test_calls_are_timed_in_turns_and_the_first_of_each_block_is_not_counted(clock: list[float]) -> None:
+    asked: list[str] = []
+
+    def take(name: str, seconds: float) -> None:
+        asked.append(name)
+        clock[0] += seconds if asked.count(name) > 1 else 10 * seconds
+
+    calls = {"quick": lambda: take("quick", 0.001), "slow": lambda: take("slow", 0.002)}
+    found = alternate(calls, repeats=10, budget_s=1000)
+    assert {name: [round(ms, 6) for ms in times] for name, times in found.items()} == {
+        "quick": [1.0] * 10,
+        "slow": [2.0] * 10,
+    }
+    assert asked[:8] == ["quick", "slow", *["quick"] * 3, *["slow"] * 3]
+    assert len(asked) == 2 * (1 + 5 * 3)
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(1.0, 10), (3.0, 3), (9.0, 1), (60.0, 1)])
+def test_the_budget_bounds_how_often_a_slow_one_is_called(clock: list[float], seconds: float, count: int) -> None:
+    """One that takes more than all of it is called once."""
+    asked: list[None] = []
+
+    def take() -> None:
+        asked.append(None)
+        clock[0] += seconds
+
+    assert alternate({"slow": take}, repeats=10, budget_s=10) == {"slow": [1000 * seconds] * count}
+    assert (len(asked) == 1) == (seconds > 10)
