@@ -1,7 +1,7 @@
 # The service with the shipped models, from one file for CPUs (the default) and NVIDIA GPUs:
 #   docker build -f docker/service.Dockerfile --target cpu -t adversarial-purifier:cpu .
 #   docker build -f docker/service.Dockerfile --target cuda -t adversarial-purifier:cuda .
-# With --build-arg SCALE=1 it holds Ray Serve too, for docker/rayservice.yaml.
+# With --build-arg SCALE=1 it holds Ray Serve too, for docker/kubernetes/rayservice.yml.
 # CUDA and cuDNN come as wheels, so both images start from the same base; the host needs only NVIDIA's driver.
 
 ARG PYTHON=3.13.9-slim-bookworm

@@ -9,13 +9,16 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import httpx
 
 from tests.benchmarks.contestants import ROOT, Contestant
 
 _START_S = 120.0
+# A dozen processes of Ray take seconds to say goodbye.
+_END_S, _PAUSE_S = 30.0, 0.5
 
 
 class StartError(Exception):
@@ -73,14 +76,22 @@ def _wait(contestant: Contestant, process: subprocess.Popen[bytes], url: str, pi
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Its whole session: some leave workers behind when only the parent is told."""
+    """Its whole session: some leave workers behind when only the parent is told, or not in its group."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_END_S)
     for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
-            break
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            continue
+        for pid in _session(process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        time.sleep(_PAUSE_S)
     process.wait()
+
+
+def _session(leader: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(ProcessLookupError):
+            if entry.name.isdecimal() and os.getsid(int(entry.name)) == leader:
+                found.append(int(entry.name))
+    return found

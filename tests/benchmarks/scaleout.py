@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     seconds = parser.parse_args(arguments).seconds
     with tempfile.TemporaryDirectory() as folder:
         tiny = tiny_models.build(Path(folder) / "models")
-        rows = [_measured(server, seconds, "tiny") for server in _servers(tiny)[:4]]
+        rows = [_measured(server, seconds, "tiny") for server in _servers(tiny)[:3]]
     shipped = _servers(None)
     rows += [_measured(server, seconds, "shipped") for server in (*shipped[:2], *shipped[3:])]
     killed, grown = _killed(shipped[4]), _grown(_ray("Ray, 1 to 2 replicas", 1, "--max-replicas", "2"))

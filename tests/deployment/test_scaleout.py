@@ -13,7 +13,7 @@ from service.settings import ENV_PREFIX, Settings
 
 DOCKER = Path(__file__).parents[2] / "docker"
 SERVE: dict[str, Any] = yaml.safe_load((DOCKER / "serve.yaml").read_text())
-SERVICE, POLICY = yaml.safe_load_all((DOCKER / "rayservice.yaml").read_text())
+SERVICE, POLICY = yaml.safe_load_all((DOCKER / "kubernetes" / "rayservice.yml").read_text())
 ON_KUBERNETES: dict[str, Any] = yaml.safe_load(SERVICE["spec"]["serveConfigV2"])
 PODS: list[dict[str, Any]] = [
     group["template"]["spec"]
