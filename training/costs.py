@@ -17,7 +17,7 @@ from training.tables import NOT_MEASURED, clean_share, find, share, table
 DEFENSES = {
     NO_DEFENSE: "no defense",
     DEFAULT_DEFENSE: "our auto-encoder",
-    PAPER_DEFENSE: "the paper's auto-encoder",
+    PAPER_DEFENSE: "the paper's, trained here",
     "puvae": "PuVAE",
     "defense_vae": "Defense-VAE",
     "defense_gan": "Defense-GAN",

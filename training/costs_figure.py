@@ -22,6 +22,8 @@ _LOOKS = {"fgsm": ("s", ORANGE), "pgd": ("o", BLUE)}
 _PRINTED = {DEFAULT_DEFENSE: "auto-encoder", "puvae": "PuVAE", "defense_gan": "Defense-GAN"}
 _LINE_HEIGHT = 0.045
 _LABEL_DECADES = 1.2
+_GAP = 1.25
+_FASTER = 0.8
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def drawn(rows: Sequence[Row], timings: Sequence[Latency], datasets: Sequence[st
         points = [*_ours(axis, rows, own, dataset), *(_the_papers(axis) if dataset == "mnist" else [])]
         axis.set(xscale="log", ylim=(-0.04, 1.06), title=TITLES.get(dataset, dataset))
         axis.set_xlabel("time to purify one picture: multiples of our auto-encoder's")
-        axis.margins(x=0.25)
+        axis.margins(x=0.38)
         axis.grid(lw=0.5, alpha=0.4)
         _label(axis, points)
     axes[0].set_ylabel("accuracy under attack")
@@ -55,7 +57,9 @@ def drawn(rows: Sequence[Row], timings: Sequence[Latency], datasets: Sequence[st
         Line2D([], [], color=_LOOKS[attack][1], marker=_LOOKS[attack][0], ls=":", label=f"{attack.upper()} {eps:g}")
         for attack, eps in ATTACKS
     ]
-    handles.append(Line2D([], [], color=GREY, marker="*", ms=10, ls="", label="the paper's, FGSM 0.6, its hardware"))
+    handles.append(
+        Line2D([], [], color=GREY, marker="*", ms=10, ls="", label="printed in the paper: FGSM 0.6, its hardware")
+    )
     figure.legend(handles=handles, loc="outside lower center", ncols=3, title="oblivious attackers")
     figure.suptitle(f"ONNX Runtime on {device}", fontsize=9, color=GREY)
     return figure
@@ -87,22 +91,25 @@ def _the_papers(axis: Axes) -> list[_Point]:
     for name, seconds in PAPER_SECONDS.items():
         ratio = seconds / PAPER_SECONDS[DEFAULT_DEFENSE]
         axis.plot(ratio, PAPER_ACCURACY[name], color=GREY, marker="*", ms=10)
-        points.append(_Point(f"the paper's {_PRINTED[name]}", ratio, PAPER_ACCURACY[name], GREY))
+        points.append(_Point(f"{_PRINTED[name]}, as printed", ratio, PAPER_ACCURACY[name], GREY))
     return points
 
 
 def _label(axis: Axes, points: Sequence[_Point]) -> None:
-    """Beside each point its title, moved down where another one stands."""
-    left, right = axis.get_xlim()
-    placed: list[tuple[float, float]] = []
+    """Beside each point its title, moved down where another one stands: ours on the right, left of ours the others."""
+    edge = axis.get_xlim()[0]
+    placed: list[tuple[bool, float, float]] = []
     for point in sorted(points, key=lambda point: -point.accuracy):
-        at = left * 1.05 if point.ratio is None else point.ratio * 1.2
+        on_the_left = point.ratio is not None and (point.color == GREY or point.ratio < _FASTER)
         height = point.accuracy + (_LINE_HEIGHT / 2 if point.ratio is None else 0)
-        while any(abs(math.log10(at / x)) < _LABEL_DECADES and abs(height - y) < _LINE_HEIGHT for x, y in placed):
+        height -= _LINE_HEIGHT * 0.8 if point.color == GREY else 0
+        place = math.log10(point.ratio or edge)
+        while any(
+            side == on_the_left and abs(place - x) < _LABEL_DECADES and abs(height - y) < _LINE_HEIGHT
+            for side, x, y in placed
+        ):
             height -= _LINE_HEIGHT / 4
-        placed.append((at, height))
-        room = point.ratio is None or at < right / 10 ** (_LABEL_DECADES / 2)
-        axis.text(
-            at if room else (point.ratio or at) / 1.2, height, point.title,
-            color=point.color, fontsize=8.5, va="center", ha="left" if room else "right",
-        )  # fmt: skip
+        placed.append((on_the_left, place, height))
+        at = 10**place * (1 / _GAP if on_the_left else _GAP)
+        side = "right" if on_the_left else "left"
+        axis.text(at, height, point.title, color=point.color, fontsize=8.5, va="center", ha=side)
