@@ -21,6 +21,7 @@ from service.catalog import NO_DEFENSE, Catalog, FloatArray, noise
 from service.errors import ServiceError, StartupError, shortened
 from service.images import from_bytes
 from service.latency import percentiles
+from service.leash import Leash
 from service.manifest import Graph
 from service.prediction import Defense
 from service.settings import Settings, why_refused
@@ -28,6 +29,8 @@ from service.settings import Settings, why_refused
 PAPER_SECONDS = {"defense_gan": 14.80, "puvae": 0.11, "autoencoder": 0.008}
 PAPER_ACCURACY = {"defense_gan": 0.8529, "puvae": 0.8133, "autoencoder": 0.9209}
 PAPER_NOTE = "copied from the paper's Table 3: measured on other hardware, so that only the ratios compare"
+STAGE_S = 10.0
+ALL = "all"
 _WARM_UP = 2
 _BATCHES = (1, 32)
 
@@ -62,44 +65,54 @@ class Timing:
         }
 
 
-def benchmark(catalog: Catalog, dataset: str, defense: str, *, batch: int, repeats: int) -> list[Timing]:
+def benchmark(
+    catalog: Catalog, dataset: str, defense: str, *, batch: int, repeats: int, leash: Leash | None = None
+) -> list[Timing]:
     """Time each stage `repeats` times on a batch of shipped samples; two calls before it are not counted.
 
-    With defense 'none' there is only the classifier to time.
+    After ten seconds of a stage no further call of it begins, and of a slow graph all calls count. A defense without
+    a purifier has only its classifier to time. 'all' stands for every defense; what they share is timed once.
 
     Raises:
         ParameterError: the data set or the defense is unknown.
+        AbandonedError: the leash was cut.
     """
-    parts = Defense.of(catalog, dataset, defense)
+    names = catalog.defenses(dataset) if defense == ALL else (defense,)
     images = _images(catalog, dataset, batch)
-    stages: list[tuple[str, Graph, Callable[[], object]]] = []
+    timed: dict[str, tuple[float, ...]] = {}
+    timings = []
+    for name in names:
+        for stage, graph, call in _stages(catalog, dataset, name, images):
+            if graph.name not in timed:
+                timed[graph.name] = _time(call, repeats, leash or Leash(), warm_up=0 if graph.slow else _WARM_UP)
+            provider, runtime = catalog.provider(graph) or "", f"onnxruntime {catalog.runtime.version}"
+            timings.append(Timing(stage, graph, name, batch, provider, runtime, timed[graph.name]))
+    return timings
+
+
+def _stages(
+    catalog: Catalog, dataset: str, defense: str, images: FloatArray
+) -> list[tuple[str, Graph, Callable[[], object]]]:
+    parts = Defense.of(catalog, dataset, defense)
     purifier, classifier = parts.purifier, parts.classifier
-    if purifier is not None:
-        stages.append(("purify", purifier.graph, lambda: purifier.purify(images)))
-    stages.append(("classify", classifier.graph, lambda: classifier.logits(images)))
-    if purifier is not None:
-        graph, session = catalog.pipeline(dataset, defense)
-        still = noise(graph, batch, None)
-        stages.append(("pipeline", graph, lambda: session.run(images=images, noise=still)))
+    classify = ("classify", classifier.graph, lambda: classifier.logits(images))
+    if purifier is None:
+        return [classify]
+    graph, session = catalog.pipeline(dataset, defense)
+    still = noise(graph, len(images), None)
     return [
-        Timing(
-            stage=stage,
-            graph=graph,
-            defense=defense,
-            batch=batch,
-            provider=catalog.provider(graph) or "",
-            runtime=f"onnxruntime {catalog.runtime.version}",
-            durations_ms=_time(call, repeats),
-        )
-        for stage, graph, call in stages
+        ("purify", purifier.graph, lambda: purifier.purify(images)),
+        classify,
+        ("pipeline", graph, lambda: session.run(images=images, noise=still)),
     ]
 
 
-def _time(call: Callable[[], object], repeats: int) -> tuple[float, ...]:
-    for _ in range(_WARM_UP):
+def _time(call: Callable[[], object], repeats: int, leash: Leash, *, warm_up: int) -> tuple[float, ...]:
+    for _ in range(warm_up):
         call()
-    durations_ms = []
-    for _ in range(repeats):
+    durations_ms: list[float] = []
+    while len(durations_ms) < repeats and sum(durations_ms) < 1000 * STAGE_S:
+        leash.feel()
         began = time.perf_counter()
         call()
         durations_ms.append((time.perf_counter() - began) * 1000)

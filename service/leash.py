@@ -43,7 +43,7 @@ class Leash:
         if self._started is None:
             self._started = now
         if self._cut.is_set():
-            raise AbandonedError("the client hung up before the attack ended")
+            raise AbandonedError("the client hung up before its request was answered")
         if self._limit_s is not None and now - self._started > self._limit_s:
             raise TimeLimitError(
                 f"the attack did not end within {self._limit_s:g} s, which is all that is allowed; ask for less: "

@@ -58,6 +58,18 @@ def read(folder: Path, manifest: Manifest) -> tuple[Record, ...]:
         raise RecordsError(f"{FILE_NAME} holds what is no row of results: {_reason(error)}") from error
 
 
+def largest(records: Iterable[Record], dataset: str, defense: str, attack: str, eps: float) -> Record | None:
+    """The fp32 row of the most images under an oblivious attack in L-inf, or none; None where there is none."""
+    wanted = (dataset, defense, attack, eps, "linf", "" if attack == "none" else "oblivious", "fp32")
+    found = [
+        record
+        for record in records
+        if (record.dataset, record.defense, record.attack, record.eps, record.norm, record.knowledge, record.precision)
+        == wanted
+    ]
+    return max(found, key=lambda record: record.n, default=None)
+
+
 def _current(rows: Iterable[dict[str, str]], digests: dict[str, str]) -> Iterable[Record]:
     for row in rows:
         graphs = [part.partition("@") for part in row["artefact"].split("+")]

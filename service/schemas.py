@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from service.attacks import ATTACKS, Access, Aim, Attack, Method, Norm, Parameter, Plan
 from service.attempt import FRESH_DRAWS, MAX_EOT, Goal, Knowledge, Target, knowledge_of
+from service.benchmark import STAGE_S
 from service.catalog import DEFAULT_DEFENSE
 from service.errors import shortened
 from service.records import Record
@@ -145,13 +146,14 @@ class AttackQuery(DatasetQuery):
 class BenchmarkQuery(DatasetQuery):
     """Query of POST /latency/benchmark."""
 
-    defense: DefenseName = DEFAULT_DEFENSE
+    defense: DefenseName = Field(DEFAULT_DEFENSE, description="one of GET /models, or `all` of them")
     batch: int = Field(1, ge=1, le=64, description="images in a call, 1 to 64")
     repeats: int = Field(
         50,
         ge=1,
         le=200,
-        description=f"timed calls, 1 to 200; batch x repeats is at most {MAX_BENCHMARK_IMAGES}",
+        description=f"timed calls of each stage, 1 to 200; batch x repeats is at most {MAX_BENCHMARK_IMAGES}. After "
+        f"{STAGE_S:g} s of a stage no further call of it begins",
     )
 
 
@@ -521,7 +523,32 @@ class BenchmarkRow(Answer):
     p95_ms: Milliseconds
     p99_ms: Milliseconds
     per_image_ms: Milliseconds = Field(description="p50_ms / batch")
-    n: int = Field(description="timed calls")
+    n: int = Field(description="timed calls: `repeats`, or fewer of what is slow")
+
+
+class RecordedShare(Answer):
+    """A recorded accuracy with its 95 % interval, on `n` test images."""
+
+    accuracy: Probability
+    ci_low: Probability
+    ci_high: Probability
+    n: int
+
+    @classmethod
+    def of(cls, record: Record | None) -> RecordedShare | None:
+        """What a row says; None where there is none."""
+        if record is None:
+            return None
+        return cls(accuracy=record.robust_accuracy, ci_low=record.ci_low, ci_high=record.ci_high, n=record.n)
+
+
+class AccuracyRow(Answer):
+    """What a defense holds, in fp32 and against oblivious attackers, as it was recorded; null where it was not."""
+
+    defense: str
+    clean: RecordedShare | None
+    fgsm: RecordedShare | None = Field(description="FGSM with eps 0.6")
+    pgd: RecordedShare | None = Field(description="PGD with eps 0.15")
 
 
 class ReferenceRow(Answer):
@@ -538,5 +565,6 @@ class BenchmarkAnswer(Answer):
     dataset: str
     threads: int
     rows: tuple[BenchmarkRow, ...]
+    accuracies: tuple[AccuracyRow, ...] = Field(description="of the defenses that were timed")
     paper: tuple[ReferenceRow, ...]
     paper_note: str

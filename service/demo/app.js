@@ -89,7 +89,7 @@ const sweep = new Sweep(
   () => ({ dataset: state.dataset, defense: state.defense, method: method(), listing: known.listings[state.dataset] }),
   connection,
 );
-const cost = new Cost(() => ({ dataset: state.dataset, defenses: defenses(), rows: known.rows }), connection);
+const cost = new Cost(() => ({ dataset: state.dataset, defenses: defenses() }), connection);
 
 const curl = () => curlOf(state, known);
 install({ curl, link: () => location.href });

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 
+from service import records
 from service.benchmark import PAPER_ACCURACY, PAPER_NOTE, PAPER_SECONDS, Timing, benchmark
-from service.dependencies import Models, State, Timer, no_body, no_parameters
+from service.dependencies import Models, State, Timer, cut_when_gone, no_body, no_parameters
 from service.errors import ParameterError
 from service.latency import RELATIVE_ERROR, WINDOW_S, Percentiles
+from service.leash import Leash
+from service.records import Record
 from service.routes.documentation import refusals
 from service.schemas import (
     MAX_BENCHMARK_IMAGES,
+    AccuracyRow,
     BenchmarkAnswer,
     BenchmarkQuery,
     BenchmarkRow,
     LatencyAnswer,
     PercentilesAnswer,
+    RecordedShare,
     ReferenceRow,
     StageAnswer,
 )
@@ -45,29 +51,45 @@ async def latency(state: State) -> LatencyAnswer:
 
 @router.post("/benchmark", responses=refusals(408, 415), dependencies=[Depends(no_body)])
 async def run_benchmark(
-    state: State, catalog: Models, timer: Timer, query: Annotated[BenchmarkQuery, Query()]
+    request: Request, state: State, catalog: Models, timer: Timer, query: Annotated[BenchmarkQuery, Query()]
 ) -> BenchmarkAnswer:
-    """Time purification, classification and both in one graph, warm and alone in the server."""
+    """Time purification, classification and both in one graph, warm and alone in the server; of `all`: Table 3."""
     images = query.batch * query.repeats
     if images > MAX_BENCHMARK_IMAGES:
         raise ParameterError(
             f"batch x repeats is {query.batch} x {query.repeats} = {images}; allowed: at most {MAX_BENCHMARK_IMAGES}"
         )
 
-    def job() -> list[Timing]:
-        return benchmark(catalog, query.dataset, query.defense, batch=query.batch, repeats=query.repeats)
+    leash = Leash()
 
-    timings = await state.heavy.run(job, timer)
+    def job() -> tuple[list[Timing], tuple[Record, ...]]:
+        chosen = {"batch": query.batch, "repeats": query.repeats}
+        recorded = records.read(catalog.folder, catalog.manifest)
+        return benchmark(catalog, query.dataset, query.defense, **chosen, leash=leash), recorded
+
+    async with cut_when_gone(request, leash.cut):
+        timings, recorded = await state.heavy.run(job, timer)
     return BenchmarkAnswer(
         dataset=query.dataset,
         threads=catalog.runtime.threads,
         rows=tuple(BenchmarkRow(**timing.row()) for timing in timings),
+        accuracies=tuple(
+            _accuracies(recorded, query.dataset, name) for name in dict.fromkeys(timing.defense for timing in timings)
+        ),
         paper=tuple(
             ReferenceRow(defense=name, seconds_per_image=seconds, robust_accuracy=PAPER_ACCURACY[name])
             for name, seconds in PAPER_SECONDS.items()
         ),
         paper_note=PAPER_NOTE,
     )
+
+
+def _accuracies(recorded: Sequence[Record], dataset: str, defense: str) -> AccuracyRow:
+    clean, fgsm, pgd = (
+        RecordedShare.of(records.largest(recorded, dataset, defense, attack, eps))
+        for attack, eps in (("none", 0.0), ("fgsm", 0.6), ("pgd", 0.15))
+    )
+    return AccuracyRow(defense=defense, clean=clean, fgsm=fgsm, pgd=pgd)
 
 
 def _percentiles(measured: Percentiles | None) -> PercentilesAnswer | None:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from service.benchmark import benchmark, main
 from service.catalog import Catalog, Classifier, FloatArray
+from service.errors import AbandonedError
+from service.inference import Session, Tensors
+from service.leash import Leash
+from service.prediction import Defense
+from service.settings import Settings
 from tests.service.asking import Array
 
 
@@ -21,6 +28,54 @@ def test_two_calls_before_the_timed_ones_are_not_counted(catalog: Catalog, monke
     (timing,) = benchmark(catalog, "mnist", "none", batch=40, repeats=3)
     assert len(timing.durations_ms) == 3
     assert [batch.shape for batch in batches] == 5 * [(40, 1, 28, 28)]
+
+
+@pytest.mark.parametrize(
+    ("defense", "asked"),
+    # Ten seconds hold two calls of six; of what is not slow two more come first. Classifiers stand still here.
+    [("puvae", {"purify": 2, "pipeline": 2}), ("autoencoder", {"purify": 4, "pipeline": 4})],
+)
+def test_ten_seconds_of_a_stage_are_enough(
+    with_slow: Settings, monkeypatch: pytest.MonkeyPatch, defense: str, asked: dict[str, int]
+) -> None:
+    catalog = Catalog.load(with_slow.models_dir, "cpu", 1)
+    Defense.of(catalog, "mnist", defense)
+    catalog.pipeline("mnist", defense)
+    now, calls, run = [0.0], Counter[str](), Session.run
+
+    def takes_six_seconds(self: Session, **inputs: Array) -> Tensors:
+        stage = (
+            "classify" if "noise" not in inputs else "purify" if "purified_images" in self.output_names else "pipeline"
+        )
+        calls[stage] += 1
+        now[0] += 0.0 if stage == "classify" else 6.0
+        return run(self, **inputs)
+
+    monkeypatch.setattr(Session, "run", takes_six_seconds)
+    monkeypatch.setattr("service.benchmark.time.perf_counter", lambda: now[0])
+    timings = benchmark(catalog, "mnist", defense, batch=1, repeats=3)
+    assert {timing.stage: timing.durations_ms for timing in timings} == {
+        "purify": (6000.0, 6000.0),
+        "classify": (0.0, 0.0, 0.0),
+        "pipeline": (6000.0, 6000.0),
+    }
+    assert {stage: calls[stage] for stage in asked} == asked
+
+
+def test_all_of_them_are_timed_and_what_they_share_once(catalog: Catalog) -> None:
+    timings = benchmark(catalog, "mnist", "all", batch=2, repeats=2)
+    stages = [(timing.defense, timing.stage) for timing in timings]
+    both = [(name, stage) for name in ("autoencoder", "puvae") for stage in ("purify", "classify", "pipeline")]
+    assert stages == [*both[:3], ("distillation", "classify"), *both[3:], ("none", "classify")]
+    plain = {timing.durations_ms for timing in timings if timing.graph.name == "mnist-classifier"}
+    assert len(plain) == 1
+
+
+def test_nobody_is_timed_for_a_client_that_is_gone(catalog: Catalog) -> None:
+    leash = Leash()
+    leash.cut()
+    with pytest.raises(AbandonedError):
+        benchmark(catalog, "mnist", "all", batch=1, repeats=1, leash=leash)
 
 
 @pytest.mark.parametrize("repeats", ["0", "-1", "many", "\u00b2"])

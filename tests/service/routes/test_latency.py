@@ -8,9 +8,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.app import create_app
+from service.catalog import Catalog
 from service.settings import Settings
 from tests.service.asking import digit
 from tests.service.conftest import wait_until_ready
+from tests.service.test_records import COLUMNS
 
 PNG = {"content-type": "image/png"}
 
@@ -64,6 +66,33 @@ def test_the_benchmark_times_each_stage_alone(client: TestClient, defense: str, 
 def test_every_batch_goes_with_the_default_repeats(client: TestClient) -> None:
     answer = client.post("/latency/benchmark?defense=none&batch=64", content=b"")
     assert answer.json()["rows"][0]["n"] == 50
+
+
+def test_of_all_defenses_it_tells_what_they_hold_beside_what_they_cost(with_slow: Settings) -> None:
+    """Recorded are PGD and no attack, of the auto-encoder alone; an adaptive row is of another question."""
+    catalog = Catalog.load(with_slow.models_dir, "cpu", 1)
+    graphs = [catalog.manifest.graph("mnist", *place) for place in (("classifier",), ("purifier", "autoencoder"))]
+    artefact = "+".join(f"{graph.name}@{graph.weights_sha256[:12]}" for graph in graphs)
+    rows = [("pgd", 0.15, "adaptive", 9000, 0.1), ("pgd", 0.15, "oblivious", 50, 0.5)]
+    rows += [("pgd", 0.15, "oblivious", 400, 0.9), ("pgd", 0.3, "oblivious", 900, 0.6), ("none", 0, "", 1000, 0.99)]
+    lines = [
+        f"mnist,vgg16,autoencoder,{attack},linf,{eps},{knowledge},zero,40,0.01,1,1,0,test,{n},0.99,{share},"
+        f"{share},{share},{artefact},fp32,onnxruntime,cpu,abc"
+        for attack, eps, knowledge, n, share in rows
+    ]
+    (with_slow.models_dir / "results.csv").write_text("\n".join([COLUMNS, *lines]) + "\n")
+    with TestClient(create_app(with_slow)) as client:
+        wait_until_ready(client)
+        answer = client.post("/latency/benchmark?defense=all&repeats=2").json()
+    names = ["autoencoder", "distillation", "puvae", "none"]
+    assert list(dict.fromkeys(row["defense"] for row in answer["rows"])) == names
+    found = {row.pop("defense"): row for row in answer["accuracies"]}
+    assert list(found) == names
+    pgd, clean = (
+        {"accuracy": share, "ci_low": share, "ci_high": share, "n": n} for share, n in ((0.9, 400), (0.99, 1000))
+    )
+    assert found["autoencoder"] == {"clean": clean, "fgsm": None, "pgd": pgd}
+    assert found["puvae"] == {"clean": None, "fgsm": None, "pgd": None}
 
 
 def test_the_papers_latencies_stand_beside_it(client: TestClient) -> None:
