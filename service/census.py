@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -57,22 +58,22 @@ class Census(Collector):
         yield waiting
 
     def _batcher(self) -> Iterator[Metric]:
-        batcher = self._state.batcher
-        yield GaugeMetricFamily("purifier_batcher_waiting", "Requests that wait for a batch.", value=batcher.waiting)
+        waiting, counts = self._state.batcher.waiting, [self._state.batcher.counts, self._state.slow.counts]
+        yield GaugeMetricFamily("purifier_batcher_waiting", "Requests that wait for a batch.", value=waiting)
         sizes = CounterMetricFamily("purifier_batches", "Batches computed, by number of images.", labels=("size",))
-        for size, count in sorted(batcher.counts.sizes.items()):
+        for size, count in sorted(sum((one.sizes for one in counts), Counter()).items()):
             sizes.add_metric((str(size),), count)
         yield sizes
         given_up = CounterMetricFamily(
             "purifier_batcher_given_up", "Requests that were never computed, by reason.", labels=("reason",)
         )
         for reason in ("shed", "expired", "abandoned"):
-            given_up.add_metric((reason,), getattr(batcher.counts, reason))
+            given_up.add_metric((reason,), sum(getattr(one, reason) for one in counts))
         yield given_up
         yield CounterMetricFamily(
             "purifier_batcher_restarts",
             "Failures of the batcher, then restarted.",
-            value=batcher.counts.restarts,
+            value=sum(one.restarts for one in counts),
         )
 
 
