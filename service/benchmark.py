@@ -48,7 +48,7 @@ class Timing:
     durations_ms: tuple[float, ...]
 
     def row(self) -> dict[str, Any]:
-        """As `service.schemas.BenchmarkRow` has it."""
+        """As `service.schemas.timings.BenchmarkRow` has it."""
         measured = percentiles(self.durations_ms)
         return {
             "stage": self.stage,

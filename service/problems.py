@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from service.envelope import PROTECTION, REQUEST_ID, fresh_id
 from service.errors import ParameterError, ServiceError, shortened
-from service.schemas import Problem
+from service.schemas.answers import Problem
 
 MEDIA_TYPE = "application/problem+json"
 _LOGGER = logging.getLogger(__name__)

@@ -16,17 +16,16 @@ from service.latency import Stopwatch
 from service.leash import Leash
 from service.routes import encoding
 from service.routes.documentation import OF_PICTURES, image_body, method_parameters, png, refusals
-from service.schemas import (
+from service.schemas.answers import (
     AttackAnswer,
     AttackCost,
     AttackParameters,
-    AttackQuery,
     AttackTimings,
-    MethodAnswer,
-    MethodsAnswer,
     Perturbation,
     RoundedOutcome,
 )
+from service.schemas.methods import MethodAnswer, MethodsAnswer
+from service.schemas.queries import AttackQuery
 
 router = APIRouter(tags=["attack"])
 HEADERS = {

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Query, Request
 from service.dependencies import ImageBytes, Models, State, Timer
 from service.routes import defending, encoding
 from service.routes.documentation import OF_PICTURES, image_body
-from service.schemas import ClassifyAnswer, ClassifyTimings, DefendedQuery
+from service.schemas.answers import ClassifyAnswer, ClassifyTimings
+from service.schemas.queries import DefendedQuery
 
 router = APIRouter(tags=["classify"])
 

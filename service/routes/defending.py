@@ -9,7 +9,7 @@ from service.catalog import FloatArray
 from service.dependencies import cut_when_gone
 from service.latency import Stopwatch
 from service.prediction import Defended, Defense, Question
-from service.schemas import DefendedQuery
+from service.schemas.queries import DefendedQuery
 from service.state import ServiceState
 
 

@@ -13,7 +13,7 @@ from service import bodies
 from service.attacks import ATTACKS, Parameter
 from service.errors import ServiceError
 from service.oip.request import IndexRequest, InferRequest
-from service.schemas import Problem
+from service.schemas.answers import Problem
 
 Responses = dict[int | str, dict[str, Any]]
 _BINARY: dict[str, Any] = {"type": "string", "format": "binary"}

@@ -11,7 +11,7 @@ from service.attempt import View
 from service.catalog import FloatArray
 from service.negotiation import choose
 from service.prediction import Defended, Prediction
-from service.schemas import EvidenceAnswer, PictureAnswer, Verdict
+from service.schemas.answers import EvidenceAnswer, PictureAnswer, Verdict
 
 PNG, JSON = "image/png", "application/json"
 ClassNames = tuple[str, ...]

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from service.dependencies import State
 from service.routes.documentation import refusals
 from service.routes.models import runtime_answer
-from service.schemas import HealthAnswer, ReadyAnswer
+from service.schemas.catalogue import HealthAnswer, ReadyAnswer
 
 router = APIRouter(tags=["health"])
 

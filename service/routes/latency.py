@@ -15,11 +15,10 @@ from service.latency import RELATIVE_ERROR, WINDOW_S, Percentiles
 from service.leash import Leash
 from service.records import Record
 from service.routes.documentation import refusals
-from service.schemas import (
-    MAX_BENCHMARK_IMAGES,
+from service.schemas.queries import MAX_BENCHMARK_IMAGES, BenchmarkQuery
+from service.schemas.timings import (
     AccuracyRow,
     BenchmarkAnswer,
-    BenchmarkQuery,
     BenchmarkRow,
     LatencyAnswer,
     PercentilesAnswer,

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends
 from service.catalog import Catalog
 from service.dependencies import Models, State, no_parameters
 from service.manifest import Graph
-from service.schemas import DatasetAnswer, GraphAnswer, ModelsAnswer, RuntimeAnswer, WeightsAnswer
+from service.schemas.catalogue import DatasetAnswer, GraphAnswer, ModelsAnswer, RuntimeAnswer, WeightsAnswer
 
 router = APIRouter(tags=["models"], dependencies=[Depends(no_parameters)])
 

@@ -10,7 +10,8 @@ from service.dependencies import ImageBytes, Models, State, Timer
 from service.prediction import Defended
 from service.routes import defending, encoding
 from service.routes.documentation import OF_PICTURES, image_body, png, refusals
-from service.schemas import ClassifyTimings, DefendedQuery, PurifyAnswer
+from service.schemas.answers import ClassifyTimings, PurifyAnswer
+from service.schemas.queries import DefendedQuery
 
 router = APIRouter(tags=["purify"])
 HEADERS = {

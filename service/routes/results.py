@@ -9,7 +9,8 @@ from fastapi import APIRouter, Query
 from service import records
 from service.dependencies import Models
 from service.errors import ParameterError, shortened
-from service.schemas import ResultsAnswer, ResultsQuery
+from service.schemas.catalogue import ResultsAnswer
+from service.schemas.queries import ResultsQuery
 
 router = APIRouter(tags=["models"])
 

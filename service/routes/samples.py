@@ -12,7 +12,8 @@ from service.dependencies import Models
 from service.errors import NotFoundError, ParameterError, shortened
 from service.routes import encoding
 from service.routes.documentation import png, refusals
-from service.schemas import SampleAnswer, SampleQuery, SamplesAnswer, SampleSetAnswer, SamplesQuery
+from service.schemas.catalogue import SampleAnswer, SamplesAnswer, SampleSetAnswer
+from service.schemas.queries import SampleQuery, SamplesQuery
 
 router = APIRouter(tags=["samples"])
 HEADERS = {"X-Label": "the true class, 0 to 9", "X-Class-Name": "its name"}

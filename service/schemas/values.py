@@ -1,0 +1,36 @@
+"""What queries and answers are made of: names, limits and the base of all answers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+Dataset = Annotated[str, Field(description="data set: `mnist` or `fashion-mnist`; GET /models lists them")]
+DefenseName = Annotated[
+    str,
+    Field(
+        description="`autoencoder` or another purifier before the classifier, another classifier in its place, or "
+        "`none`; GET /models lists them"
+    ),
+]
+Label = Annotated[int, Field(ge=0, le=9)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Probabilities = Annotated[tuple[Probability, ...], Field(min_length=10, max_length=10, description="class 0 to 9")]
+PngBase64 = Annotated[str, Field(description="28 x 28, 8-bit grey PNG in base64")]
+# To a tenth of a microsecond: more digits are noise.
+Milliseconds = Annotated[float, Field(ge=0), AfterValidator(lambda ms: round(ms, 4))]
+Models = Annotated[
+    dict[str, str],
+    Field(
+        description="the graphs that were used: name to SHA-256. A graph names its weight files with their SHA-256, "
+        "so that its own covers the weights"
+    ),
+]
+
+
+class Answer(BaseModel):
+    """Base of all answers."""
+
+    model_config = ConfigDict(frozen=True)
