@@ -57,8 +57,7 @@ class RayTasks:
         travels = {"working_dir": str(self._models), "excludes": _STAYS_HERE, "py_modules": folders}
         options: dict[str, Any] = {"address": self._address, "runtime_env": travels, "log_to_driver": False}
         if self._address == LOCAL:
-            options |= {"num_cpus": usable_cpus(), "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-            options["object_store_memory"] = _STORE_BYTES
+            options |= {"num_cpus": usable_cpus(), "object_store_memory": _STORE_BYTES, "include_dashboard": False}
         try:
             self._ray.init(logging_level="ERROR", **options)
         except Exception as error:  # Ray raises that very class too
@@ -129,10 +128,10 @@ def _import_ray(address: str) -> Any:
     """With what Ray reads from the environment when it is imported, unless it is set otherwise."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address == LOCAL:
-        # Some of its ports listen on all addresses whatever it is told, and who reaches them may run code.
+        # Its ports listen on all addresses whatever it is told, and who reaches them may run code.
         if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token":
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
+        os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # for busy machines
     try:
         import ray  # noqa: PLC0415 - not in every environment, and slow to import
     except ImportError as error:

@@ -131,6 +131,12 @@ def test_a_task_whose_worker_dies_is_begun_anew(cluster: RayTasks, tmp_path: Pat
     assert sorted(cluster.run([*JOBS, partial(die_once, 7, tmp_path)])) == [(0, 0), (1, 10), (2, 20), (3, 7)]
 
 
+def test_a_cluster_of_this_machine_is_closed_to_others_and_reports_to_nobody(cluster: RayTasks) -> None:
+    usage, mode, token, _ = (os.environ[name] for name in ENVIRONMENT)
+    assert (usage, mode, len(token)) == ("0", "token", 64)
+    assert list(cluster.run([partial(os.environ.get, "RAY_AUTH_MODE")])) == [(0, "token")]
+
+
 def test_a_gpu_that_the_cluster_lacks_is_refused(cluster: RayTasks) -> None:
     assert cluster.device("auto") == torch.device("cpu")
     with pytest.raises(EvaluationError, match="no GPU is to be had at 'local'; allowed there: auto, cpu"):
