@@ -1,7 +1,7 @@
 // The choices beside the pictures. Knows what can be chosen, not what comes of it.
 
 import { byId, element } from "./dom.js";
-import { datasetTitle, defenseTitle } from "./names.js";
+import { datasetTitle, defenseTale, defenseTitle } from "./names.js";
 
 const KNOWLEDGE = {
   oblivious: "Oblivious: it does not know that a purifier stands in front. The paper’s setting.",
@@ -52,6 +52,7 @@ export class Controls {
     byId("eps-field").hidden = !method.eps;
     byId("steps-field").hidden = !method.steps;
     byId("lead").disabled = !method.targeted;
+    document.querySelector("[data-role=purified] .tale").textContent = defenseTale(state.defense);
     byId("method-hint").textContent = method.hint;
     byId("knowledge-hint").textContent = KNOWLEDGE[method.knowledge[state.target]] ?? method.knowledge[state.target];
     byId("eps-hint").textContent =
