@@ -145,7 +145,7 @@ class Bench:
 
 
 def _accuracy(plan: Plan, session: Session, test: Examples, classifier: Session) -> float | None:
-    if plan.is_gradient:
+    if plan.is_gradient or (plan.few and plan.kind == "pipeline"):
         return None
 
     def logits(images: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ class DefenseGAN(nn.Module):
         self.noise_shape: tuple[int, ...] = (restarts, LATENT)
         self.generator = Decoder()
         draws = torch.randn(1, restarts, LATENT, generator=torch.Generator().manual_seed(0))
-        self.register_buffer("starts", draws, persistent=False)
+        self.register_buffer("starts", draws)
 
     def forward(self, images: Tensor, noise: Tensor) -> Tensor:
         """The generated image nearest to each."""
