@@ -216,7 +216,7 @@ GENERATIVE: dict[str, VaeConfig | GanConfig] = {
         "defense_vae",
         Schedule(epochs=14, batch_size=128, learning_rate=2e-3, weight_decay=0.0),
         kl_weight=0.2,
-        attacked_images=3_840,
+        attacked_images=2_560,
         images=12_800,
     ),
     "defense_gan": GanConfig(

@@ -146,7 +146,8 @@ def _table3(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
     rivals = [defense for defense in defenses if defense not in _OURS]
     fast = tuple(zero_noise(defense) for defense in rivals if defense not in SLOW_DEFENSES)
     slow = tuple(zero_noise(defense) for defense in rivals if defense in SLOW_DEFENSES)
-    attacks = ((CLEAN, sizes.n), (_FGSM, sizes.n), (replace(_FGSM, eps=RIVALS_FGSM_EPS), sizes.n), (_PGD, sizes.pgd_n))
+    theirs = replace(_FGSM, eps=RIVALS_FGSM_EPS)
+    attacks = ((CLEAN, sizes.n), (_FGSM, sizes.n), (theirs, sizes.pgd_n), (_PGD, sizes.pgd_n))
     for attack, n in attacks:
         yield Measurement(attack, n, (UNDEFENDED, *map(zero_noise, _ours(defenses)), *fast))
         if slow:
