@@ -117,6 +117,8 @@ async def _load(state: ServiceState, on_failure: OnFailure | None) -> None:
         state.failure = "the models could not be loaded; the log says why"
     if state.catalog is not None:
         _LOGGER.info("ready: %s", ", ".join(state.catalog.datasets))
+        # Not before, for it takes longer than all that classifications need. What is asked for meanwhile opens itself.
+        await anyio.to_thread.run_sync(state.catalog.warm_rest, abandon_on_cancel=True)
     elif state.failure is not None and on_failure is not None:
         on_failure(state.failure)
 

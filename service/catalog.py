@@ -93,7 +93,7 @@ class Catalog:
         threads: int | None = None,
         precision: PrecisionChoice = "fp32",
     ) -> Catalog:
-        """Verify every file against the manifest, load and run the default ones.
+        """Verify every file against the manifest, load and run what answers by default.
 
         `precision` is that of the classifiers which answer; purifiers and what is attacked are always fp32.
 
@@ -220,7 +220,13 @@ class Catalog:
         return found
 
     def warm(self) -> None:
-        """Load the classifiers and the default defense and run each once, since a first run is 15 times slower.
+        """Load what answers by default and run it once, since a first run is 15 times slower."""
+        for dataset in self.datasets:
+            self.classifier(dataset)
+            self.purifier(dataset, DEFAULT_DEFENSE)
+
+    def warm_rest(self) -> None:
+        """Load what attacks, benchmarks and /v2 ask of the classifiers and the default defense.
 
         The graphs of further defenses load on first use.
         """

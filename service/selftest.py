@@ -1,4 +1,4 @@
-"""The self-test before readiness: the graphs must name shipped test images as they did when they were exported.
+"""The self-test before readiness: what answers must name shipped test images as it did when it was exported.
 
 A file can match its hash and still answer nonsense: a kernel of the engine that is wrong on this machine, a
 provider that overflows. This finds answers that are wrong, not those that are off by a little. Knows no HTTP.
@@ -6,12 +6,16 @@ provider that overflows. This finds answers that are wrong, not those that are o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from service import images
-from service.catalog import DEFAULT_DEFENSE, Catalog, FloatArray, noise
+from service.catalog import DEFAULT_DEFENSE, Catalog, FloatArray
 from service.errors import SelfTestError
+from service.latency import Stopwatch
 from service.manifest import Graph
+from service.prediction import Defense, Prediction, Question
 from service.samples import SampleSet
 
 # Few, since they delay readiness; enough that answers by chance cannot pass.
@@ -29,16 +33,16 @@ def check(catalog: Catalog) -> None:
     """
     for dataset in catalog.datasets:
         samples = catalog.samples(dataset)
-        classifier = catalog.classifier(dataset)
-        pipeline, session = catalog.pipeline(dataset, DEFAULT_DEFENSE)
-        subjects = first_samples(samples)
-        undefended, defended = [], []
-        for start in range(0, len(subjects), _BATCH):
-            batch = subjects[start : start + _BATCH]
-            undefended.append(classifier.logits(batch))
-            defended.append(session.run(images=batch, noise=noise(pipeline, len(batch), None))["logits"])
-        _judge(classifier.graph, samples, np.concatenate(undefended))
-        _judge(pipeline, samples, np.concatenate(defended))
+        defense = Defense.of(catalog, dataset, DEFAULT_DEFENSE)
+        questions = [Question(image[None], None) for image in first_samples(samples)]
+        answers = [
+            answer
+            for start in range(0, len(questions), _BATCH)
+            for answer in defense.answer(questions[start : start + _BATCH], Stopwatch())
+        ]
+        pipeline = catalog.manifest.graph(dataset, "pipeline", DEFAULT_DEFENSE)
+        _judge(defense.plain.graph, samples, [answer.undefended for answer in answers])
+        _judge(pipeline, samples, [answer.prediction for answer in answers])
 
 
 def first_samples(samples: SampleSet) -> FloatArray:
@@ -46,12 +50,13 @@ def first_samples(samples: SampleSet) -> FloatArray:
     return images.from_bytes(samples.images[:SAMPLES])[:, None]
 
 
-def _judge(graph: Graph, samples: SampleSet, logits: FloatArray) -> None:
-    if not np.isfinite(logits).all():
+def _judge(graph: Graph, samples: SampleSet, predictions: Sequence[Prediction]) -> None:
+    if not all(np.isfinite(prediction.probabilities).all() for prediction in predictions):
         raise SelfTestError(f"self-test: {graph.name} answers NaN or infinity on {samples.entry.file}")
     if graph.golden is None:
         return
-    same, n = int((logits.argmax(axis=1)[: len(graph.golden)] == graph.golden).sum()), len(graph.golden)
+    n = len(graph.golden)
+    same = sum(prediction.label == class_ for prediction, class_ in zip(predictions, graph.golden, strict=False))
     if same < n - _MAY_DIFFER:
         raise SelfTestError(
             f"self-test: {graph.name} names {same} of {n} images of {samples.entry.file} as it did when it was "

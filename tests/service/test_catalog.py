@@ -195,7 +195,14 @@ def test_every_default_graph_has_run_once_before_the_first_request(
         return run(self, **inputs)
 
     monkeypatch.setattr(Session, "run", counted)
-    Catalog.load(models_dir, "cpu", 1)
+    catalog = Catalog.load(models_dir, "cpu", 1)
+    assert {session.provider for session, _ in runs} == {"CPUExecutionProvider"}
+    opened = [graph.name for graph in catalog.manifest.graphs if catalog.provider(graph)]
+    assert opened == [
+        graph.name for graph in catalog.manifest.graphs
+        if (graph.kind, graph.defense) in {("classifier", "none"), ("purifier", "autoencoder")}
+    ]  # fmt: skip
+    catalog.warm_rest()
     default = [graph for graph in manifests.read(models_dir).graphs if graph.defense in {"none", "autoencoder"}]
     assert len(set(map(id, (session for session, _ in runs)))) == len(default) == 2 * 5
     assert [batch for _, batch in runs] == len(default) * [1, 2, 3, 6]
