@@ -44,6 +44,12 @@ class DefenseGAN(nn.Module):
         draws = torch.randn(1, restarts, LATENT, generator=torch.Generator().manual_seed(0))
         self.register_buffer("starts", draws)
 
+    def shortened(self, steps: int) -> DefenseGAN:
+        """The same with fewer steps."""
+        short = DefenseGAN(self.noise_std, steps=steps, restarts=self.restarts)
+        short.load_state_dict(self.state_dict())
+        return short.eval().requires_grad_(False)
+
     def forward(self, images: Tensor, noise: Tensor) -> Tensor:
         """The generated image nearest to each."""
         codes, velocity = self.begin(noise)
