@@ -18,6 +18,7 @@ from training import (
     costs,
     costs_figure,
     curves,
+    descent_curve,
     drawing,
     latencies,
     matrix,
@@ -97,6 +98,7 @@ def report(models: Path, manifest: Manifest, rows: Sequence[Row], confused: Sequ
         "figure 3": "![Accuracy against the time to purify](figures/table3.png)" if _timings(models) else "",
         "notes": "\n\n".join(tables.NOTES),
         "table informed": tables.informed(rows, datasets, masked),
+        "figure descent": _descent(models),
         "table zoo": _zoo(zoo, found),
         "table precision": precisions.written(every_precision, datasets),
         "table ablation": tables.ablation(rows, datasets),
@@ -133,6 +135,8 @@ def _draw(catalog: Catalog, rows: Sequence[Row], folder: Path) -> list[str]:
     found = [dataset for dataset in catalog.datasets if matrix.is_measured(rows, dataset)]
     if found:
         drawing.save(partial(matrix.drawn, rows, found), folder, "zoo")
+    if points := descent_curve.read(catalog.folder / descent_curve.FILE_NAME):
+        drawing.save(partial(descent_curve.drawn, points), folder, "descent")
     rows = results.select(rows, norm="linf")
     drawing.save(partial(curves.accuracy_against_eps, rows, catalog.datasets), folder, "accuracy")
     if timings := _timings(catalog.folder):
@@ -149,6 +153,12 @@ def _draw(catalog: Catalog, rows: Sequence[Row], folder: Path) -> list[str]:
             drawing.save(draw, folder, f"confusion-{dataset}")
             confused.append(dataset)
     return confused
+
+
+def _descent(models: Path) -> str:
+    if not descent_curve.read(models / descent_curve.FILE_NAME):
+        return "Not measured yet."
+    return f"![Accuracy over steps and restarts](figures/descent.png)\n\n[The points]({descent_curve.FILE_NAME})."
 
 
 def _zoo(rows: Sequence[Row], datasets: Sequence[str]) -> str:
