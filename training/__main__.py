@@ -13,7 +13,7 @@ import torch
 
 from service import manifest as manifests
 from service.errors import StartupError
-from training import data, descent_curve, devices, served
+from training import classifiers, data, descent_curve, devices, served
 from training.attack_sets import RECIPE, clean_logits
 from training.attacked_examples import AttackedExamples, attack_training_set
 from training.classifiers.vgg16 import VGG16
@@ -259,7 +259,7 @@ def _trained(folder: Path, defense: str) -> TrainedPurifier | TrainedClassifier:
     """A defense as the work folder holds it."""
     config = read_config(folder / defense)
     if defense == "distillation":
-        student = VGG16(width=config["width"])
+        student = classifiers.ARCHITECTURES[config["architecture"]]()
         student.load_state_dict(torch.load(folder / defense / "weights.pt", map_location="cpu", weights_only=True))
         return TrainedClassifier(student, config, defense)
     module = ARCHITECTURES[config["architecture"]](config["noise_std"])
