@@ -67,7 +67,8 @@ def load_pipeline(models: Path, manifest: Manifest, dataset: str, defense: str) 
 
 
 def _filled(module: nn.Module, path: Path, prefix: str) -> nn.Module:
-    stored = {name.removeprefix(prefix): tensor for name, tensor in read_weights(path).items()}
+    # What is put together from several graphs has a part's name before that: 'choose/purifier.'
+    stored = {name[max(name.find(prefix), 0) :].removeprefix(prefix): t for name, t in read_weights(path).items()}
     state = module.state_dict()
     missing = [name for name in state if name not in stored and not name.endswith("num_batches_tracked")]
     if missing:

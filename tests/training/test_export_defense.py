@@ -19,8 +19,10 @@ from training.errors import ExportError
 from training.export import export_defense
 from training.pipeline import freeze
 from training.plans import TrainedClassifier, TrainedPurifier
+from training.purifiers import ARCHITECTURES
 from training.purifiers.defense_gan import DefenseGAN
 from training.purifiers.puvae import PuVAE
+from training.served import load_pipeline
 from training.weights import round_to_stored_precision
 
 CONFIG: dict[str, Any] = {"seed": 0, "architecture": "any", "noise_std": 1.0}
@@ -63,7 +65,7 @@ def test_a_purifier_takes_its_place_behind_the_others_and_leaves_them_as_they_ar
 
 
 def test_defense_gan_descends_in_its_graph_as_in_torch_and_lends_its_gradient_from_the_classifier(
-    models: Path, served_classifier: nn.Module, test_images: Examples
+    models: Path, served_classifier: nn.Module, test_images: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
     module = _rounded(DefenseGAN(steps=7, restarts=3))
@@ -84,6 +86,10 @@ def test_defense_gan_descends_in_its_graph_as_in_torch_and_lends_its_gradient_fr
     np.testing.assert_allclose(gradient, at_purified, atol=1e-6)
     entry = catalog.manifest.graph("mnist", "pipeline_gradient", "defense_gan")
     assert entry.training["gradient"] == "identity"
+    assert {graph.slow for graph in catalog.manifest.graphs if graph.defense == "defense_gan"} == {True}
+    monkeypatch.setitem(ARCHITECTURES, "any", lambda noise_std: DefenseGAN(noise_std, steps=7, restarts=3))
+    again = load_pipeline(models, catalog.manifest, "mnist", "defense_gan").purifier
+    np.testing.assert_allclose(again(images, zeros).numpy(), found, atol=1e-5)
 
 
 def test_a_distilled_classifier_has_a_graph_and_a_gradient_of_its_own(models: Path, test_images: Examples) -> None:
