@@ -21,7 +21,7 @@ from training.data import Examples
 from training.fingerprint import fingerprint
 from training.measurement import AttackSpec, View
 from training.outcome import NOT_RUN, Finding, Outcome, outcome
-from training.parity import LOGITS_TOLERANCE
+from training.parity import LOGITS_TOLERANCE, largest_deviation
 from training.pipeline import TorchWhiteBox
 from training.protocols import HEADLINE_FGSM_EPS, HEADLINE_PGD_EPS, PGD_STEPS, SLOW_DEFENSES, zero_noise
 from training.results import Row, largest
@@ -140,7 +140,7 @@ class Probes:
         for defense in (NO_DEFENSE, *self.manifest.defenses(victim.dataset)):
             seen = images[:_FEW] if defense in SLOW_DEFENSES else images
             onnx_logits, torch_logits = _both_logits(catalog, victim.dataset, defense, seen)
-            deviation = float(np.abs(onnx_logits - torch_logits).max())
+            deviation = largest_deviation(onnx_logits, torch_logits)
             same = (onnx_logits.argmax(1) == torch_logits.argmax(1)).all()
             text = f"{defense}: logits within {deviation:.1e}, labels {'the same' if same else 'differ'}"
             findings.append(Finding(bool(same) and deviation <= LOGITS_TOLERANCE, text))

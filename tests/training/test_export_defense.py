@@ -17,6 +17,7 @@ from tests.training.tiny_classifier import TinyClassifier
 from training.data import Examples
 from training.errors import ExportError
 from training.export import export_defense
+from training.parity import largest_deviation
 from training.pipeline import freeze
 from training.plans import TrainedClassifier, TrainedPurifier
 from training.purifiers import ARCHITECTURES
@@ -113,3 +114,9 @@ def test_a_defense_is_not_exported_before_another_classifier_than_the_shipped_on
     with pytest.raises(ExportError, match=r"classifier\.weights holds other weights"):
         export_defense("mnist", trained, test=test_images, models=models)
     assert json.loads(manifest) == json.loads((models / manifests.FILE_NAME).read_text())
+
+
+def test_large_logits_may_differ_by_as_many_digits_as_small_ones() -> None:
+    small = np.array([[30.0, -2.0]], np.float32)
+    assert largest_deviation(small + np.float32(2e-4), small) == pytest.approx(2e-4, rel=0.05)
+    assert largest_deviation(20 * small + np.float32(2e-4), 20 * small) == pytest.approx(2e-4 / 12, rel=0.2)
