@@ -15,7 +15,7 @@ from service.catalog import DEFAULT_DEFENSE, Catalog, FloatArray
 from service.errors import SelfTestError
 from service.latency import Stopwatch
 from service.manifest import Graph
-from service.prediction import Defense, Prediction, Question
+from service.prediction import Defense, Prediction, predict
 from service.samples import SampleSet
 
 # Few, since they delay readiness; enough that answers by chance cannot pass.
@@ -34,15 +34,15 @@ def check(catalog: Catalog) -> None:
     for dataset in catalog.datasets:
         samples = catalog.samples(dataset)
         defense = Defense.of(catalog, dataset, DEFAULT_DEFENSE)
-        questions = [Question(image[None], None) for image in first_samples(samples)]
-        answers = [
-            answer
-            for start in range(0, len(questions), _BATCH)
-            for answer in defense.answer(questions[start : start + _BATCH], Stopwatch())
-        ]
+        subjects = first_samples(samples)
+        undefended, defended = [], []
+        for start in range(0, len(subjects), _BATCH):
+            batch = subjects[start : start + _BATCH]
+            undefended += predict(defense.plain, batch)
+            defended += predict(defense.classifier, defense.purify(batch, None, Stopwatch()))
         pipeline = catalog.manifest.graph(dataset, "pipeline", DEFAULT_DEFENSE)
-        _judge(defense.plain.graph, samples, [answer.undefended for answer in answers])
-        _judge(pipeline, samples, [answer.prediction for answer in answers])
+        _judge(defense.plain.graph, samples, undefended)
+        _judge(pipeline, samples, defended)
 
 
 def first_samples(samples: SampleSet) -> FloatArray:
