@@ -35,8 +35,9 @@ help: ## show this list
 serve: $(SERVE_ENV)/.installed ## serve the shipped models; HOST=127.0.0.1 PORT=8000 DEVICE=auto|cpu|cuda PRECISION=auto|fp32|int8
 	@exec $(SERVE_PY) -m service --host $(HOST) --port $(PORT) --device $(DEVICE) --precision $(PRECISION) $(ARGS)
 
+# A process for each CPU, each with one thread: two test files then run at a time, not two threads of one.
 test: $(DEV_ENV)/.installed ## run all tests; ARGS="-k attack -x"
-	@$(DEV_PY) -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 $(DEV_PY) -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: $(DEV_ENV)/.installed ## ruff, format check, mypy --strict
 	@$(DEV_PY) -m ruff check .
