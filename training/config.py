@@ -165,13 +165,20 @@ class VaeConfig:
     """A variational auto-encoder as a purifier; the words of the mix as in `PurifierConfig`.
 
     With `attacked_images` it learns from attacked images (of the first `images`), else from clean ones. `kl_weight`
-    weighs the divergence of the codes from the standard normal against the reconstruction.
+    weighs the divergence of the codes from the standard normal against the reconstruction. `pixel_noise` is up to how
+    much every pixel of a clean image, in three of four, is moved up or down by chance before the encoder reads it.
+    From `classifier_epoch` on the classifier's cross-entropy, times `classifier_weight`, counts too: on
+    `classifier_share` of each batch, drawn as the classes that they are and as any.
     """
 
     architecture: str
     schedule: Schedule
     noise_std: float = 1.0
     kl_weight: float = 1.0
+    pixel_noise: float = 0.0
+    classifier_epoch: int = 0
+    classifier_weight: float = 0.0
+    classifier_share: float = 0.125
     attacked_images: int = 0
     images: int | None = None
     clean: float = 0.25
@@ -211,7 +218,13 @@ class DistillationConfig:
 
 
 GENERATIVE: dict[str, VaeConfig | GanConfig] = {
-    "puvae": VaeConfig("puvae", Schedule(epochs=8, batch_size=128, learning_rate=2e-3, weight_decay=0.0)),
+    "puvae": VaeConfig(
+        "puvae",
+        Schedule(epochs=12, batch_size=128, learning_rate=2e-3, weight_decay=0.0),
+        pixel_noise=0.6,
+        classifier_epoch=8,
+        classifier_weight=0.1,
+    ),
     "defense_vae": VaeConfig(
         "defense_vae",
         Schedule(epochs=14, batch_size=128, learning_rate=2e-3, weight_decay=0.0),
@@ -223,7 +236,7 @@ GENERATIVE: dict[str, VaeConfig | GanConfig] = {
         "defense_gan",
         start=Schedule(epochs=8, batch_size=128, learning_rate=2e-3, weight_decay=0.0),
         schedule=Schedule(
-            epochs=12, batch_size=64, learning_rate=3e-4, weight_decay=0.0, gradient_norm=1e4, momentum=0.5
+            epochs=6, batch_size=64, learning_rate=3e-4, weight_decay=0.0, gradient_norm=1e4, momentum=0.5
         ),
     ),
 }

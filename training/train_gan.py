@@ -17,8 +17,8 @@ from training.config import GanConfig, Schedule
 from training.data import Examples
 from training.fitting import BatchLoss, Job, fit
 from training.pipeline import Pipeline, freeze
-from training.purifiers.codes import LATENT, Decoder, Encoder
-from training.purifiers.defense_gan import DefenseGAN
+from training.purifiers.codes import Decoder, Encoder
+from training.purifiers.defense_gan import LATENT, DefenseGAN
 from training.train_purifier import deterministic
 from training.train_vae import elbo
 from training.weights import round_to_stored_precision
@@ -63,7 +63,7 @@ class _Vae(nn.Module):
     def __init__(self, generator: Decoder) -> None:
         super().__init__()
         self.generator = generator
-        self.encoder = Encoder()
+        self.encoder = Encoder(LATENT)
 
 
 def train_gan(

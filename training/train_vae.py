@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from training.attacked_examples import AttackedExamples
 from training.config import VaeConfig
 from training.data import Examples
+from training.devices import autocast
 from training.fitting import BatchLoss, Job, fit
 from training.pipeline import freeze
 from training.purifiers import ARCHITECTURES
@@ -22,6 +24,7 @@ from training.train_purifier import defended_validation
 from training.weights import round_to_stored_precision
 
 _PIXELS = 28 * 28
+_SHARE_MOVED = 0.75
 
 
 def train_vae(
@@ -49,7 +52,7 @@ def train_vae(
         loss = _denoising(train, cast(DefenseVAE, module), config, device)
         examples = len(train.examples)
     else:
-        loss = _conditional(train, cast(PuVAE, module), config, device)
+        loss = _conditional(train, cast(PuVAE, module), classifier, config, device)
         examples = len(train)
     job = Job(
         name=" ".join(folder.parts[-2:]),
@@ -88,12 +91,42 @@ def _denoising(attacked: AttackedExamples, module: DefenseVAE, config: VaeConfig
     return batch_loss
 
 
-def _conditional(train: Examples, module: PuVAE, config: VaeConfig, device: torch.device) -> BatchLoss:
+def _conditional(
+    train: Examples, module: PuVAE, classifier: nn.Module, config: VaeConfig, device: torch.device
+) -> BatchLoss:
+    judged_from = config.classifier_epoch * (len(train) // config.schedule.batch_size)
+
     def batch_loss(indices: Tensor, step: int) -> tuple[Tensor, Mapping[str, float]]:
         images, labels = train.images[indices].to(device), train.labels[indices].to(device)
-        noise = module.draw_noise(len(images), device)[:, 0]
-        explained = module.explain(images, nn.functional.one_hot(labels, CLASSES).float(), noise)
-        loss, drawn = elbo(explained[0], images, *explained[1:], config.kl_weight)
-        return loss, {"bound": loss.item(), "reconstruction": drawn.item()}
+        seen = _moved(images, config.pixel_noise)
+        logits, mean, log_variance = _as_classes(module, seen, labels)
+        loss, drawn = elbo(logits, images, mean, log_variance, config.kl_weight)
+        losses = {"bound": loss.item(), "reconstruction": drawn.item(), "cross_entropy": math.nan}
+        if step < judged_from or not config.classifier_weight:
+            return loss, losses
+        n = round(len(images) * config.classifier_share)
+        # A candidate of the wrong class must look like that class, or it is near the image and chosen for it.
+        others = torch.randint(CLASSES, (n,), device=device)
+        candidates = torch.sigmoid(torch.cat([logits[:n], _as_classes(module, seen[:n], others)[0]]))
+        with autocast(device):
+            answers = classifier(candidates).float()
+        cross_entropy = nn.functional.cross_entropy(answers, torch.cat([labels[:n], others]))
+        losses["cross_entropy"] = cross_entropy.item()
+        return loss + config.classifier_weight * cross_entropy, losses
 
     return batch_loss
+
+
+def _as_classes(module: PuVAE, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What `PuVAE.explain` gives for images as these classes (N,), with fresh noise."""
+    noise = module.draw_noise(len(images), images.device)[:, 0]
+    return module.explain(images, nn.functional.one_hot(labels, CLASSES).float(), noise)
+
+
+def _moved(images: Tensor, most: float) -> Tensor:
+    """The images with every pixel of three in four moved by one distance up to `most`, up or down by chance."""
+    shape = (len(images), 1, 1, 1)
+    distances = (
+        most * torch.rand(shape, device=images.device) * (torch.rand(shape, device=images.device) < _SHARE_MOVED)
+    )
+    return (images + distances * torch.randn_like(images).sign()).clamp(0, 1)

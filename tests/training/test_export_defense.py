@@ -58,7 +58,7 @@ def test_a_purifier_takes_its_place_behind_the_others_and_leaves_them_as_they_ar
     purifier = catalog.purifier("mnist", "puvae")
     assert purifier is not None
     images = test_images.images[:3]
-    noise = np.random.default_rng(5).standard_normal((3, 10, 64), dtype=np.float32)
+    noise = np.random.default_rng(5).standard_normal((3, 10, 16), dtype=np.float32)
     expected = trained.module(images, torch.from_numpy(noise))
     np.testing.assert_allclose(purifier.purify(images.numpy(), seed=5), expected.numpy(), atol=1e-5)
     one_by_one = [purifier.purify(image[None], seed=None) for image in images.numpy()]
@@ -79,7 +79,7 @@ def test_defense_gan_descends_in_its_graph_as_in_torch_and_lends_its_gradient_fr
     found = purifier.purify(images.numpy())
     longer = DefenseGAN(steps=8, restarts=3)
     longer.load_state_dict(module.state_dict())
-    zeros = torch.zeros(4, 3, 64)
+    zeros = torch.zeros(4, 3, 16)
     np.testing.assert_allclose(found, module(images, zeros).numpy(), atol=1e-5)
     assert np.abs(found - longer(images, zeros).detach().numpy()).max() > 1e-4
     _, gradient = catalog.white_box("mnist", "defense_gan").loss_gradient(images.numpy(), labels.numpy())

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tests.training.tiny_classifier import TinyClassifier
 from training import train_gan
+from training import train_vae as train_vae_module
 from training.attacked_examples import attack_training_set
 from training.config import GanConfig, Schedule, VaeConfig
 from training.data import Examples
@@ -52,7 +53,7 @@ def test_puvae_gives_the_candidate_nearest_to_each_image() -> None:
     torch.manual_seed(0)
     module = PuVAE().eval()
     _sharp(module.decoder)
-    images, noise = torch.rand(3, 1, 28, 28), torch.randn(3, 10, 64)
+    images, noise = torch.rand(3, 1, 28, 28), module.draw_noise(3, _CPU)
     with torch.no_grad():
         purified = module(images, noise)
         for image, draws, found in zip(images, noise, purified, strict=True):
@@ -62,17 +63,28 @@ def test_puvae_gives_the_candidate_nearest_to_each_image() -> None:
             torch.testing.assert_close(found, candidates[distances.argmin()])
 
 
+def test_puvaes_encoder_reads_moved_pixels_of_three_images_in_four_and_never_leaves_the_range() -> None:
+    torch.manual_seed(0)
+    images = torch.full((400, 1, 28, 28), 0.5)
+    moved = (train_vae_module._moved(images, 0.4) - images).abs().flatten(1)
+    assert (moved.std(dim=1) < 1e-6).all()  # one distance an image
+    assert 0.2 < (moved[:, 0] == 0).float().mean() < 0.3
+    assert 0.35 < moved.max() <= 0.4
+    assert torch.equal(train_vae_module._moved(images, 0.0), images)
+    assert train_vae_module._moved(torch.ones_like(images), 0.4).max() <= 1
+
+
 def test_defense_gan_comes_nearer_with_every_doubling_of_its_steps_and_keeps_the_best_start() -> None:
     torch.manual_seed(0)
     module = DefenseGAN(restarts=4).eval()
     _sharp(module.generator)
     with torch.no_grad():
-        images = module.generator(torch.randn(3, 64))
+        images = module.generator(module.draw_noise(3, _CPU)[:, 0])
 
     def distance(steps: int, restarts: int = 4) -> float:
         other = DefenseGAN(steps=steps, restarts=restarts)
         other.generator = module.generator
-        found: Tensor = other(images, torch.zeros(3, restarts, 64))
+        found: Tensor = other(images, torch.zeros(3, *other.noise_shape))
         assert not found.requires_grad
         return float((found - images).square().sum())
 
@@ -86,7 +98,8 @@ def test_defense_gans_noise_moves_its_starts_and_its_gradient_is_the_identitys()
     torch.manual_seed(0)
     module = DefenseGAN(steps=2, restarts=2).eval()
     images = torch.rand(2, 1, 28, 28, requires_grad=True)
-    still, moved = module(images, torch.zeros(2, 2, 64)), module(images, torch.randn(2, 2, 64))
+    noise = module.draw_noise(2, _CPU)
+    still, moved = module(images, torch.zeros_like(noise)), module(images, noise)
     assert not torch.equal(still, moved)
     weights = torch.rand(2, 1, 28, 28)
     (gradient,) = torch.autograd.grad((still * weights).sum(), images)
@@ -129,7 +142,7 @@ def test_a_vae_learns_and_a_resumed_run_ends_in_the_same_weights(
 
 def test_the_players_of_the_game_move_in_turn_and_only_by_their_own_loss(examples: Examples) -> None:
     torch.manual_seed(0)
-    players = train_gan._Game(Decoder())
+    players = train_gan._Game(DefenseGAN().generator)
     config = GanConfig("defense_gan", start=_SCHEDULE, schedule=_SCHEDULE, critic_steps=2)
     loss = train_gan._game(examples, players, config, _CPU)
     for step, moves in enumerate(["critic", "critic", "generator", "critic"]):
@@ -149,3 +162,30 @@ def test_a_gan_is_trained_in_two_stages_and_returns_a_defense(examples: Examples
     )
     assert (module.steps, module.restarts) == (200, 10)
     assert {path.name for path in (tmp_path / "mnist" / "defense_gan").iterdir()} >= {"start", "weights.pt"}
+
+
+def test_the_classifier_judges_puvaes_candidates_from_its_epoch_on_as_their_own_class_and_as_others(
+    examples: Examples,
+) -> None:
+    asked: list[int] = []
+
+    class Judge(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            asked.append(len(images))
+            return images.flatten(1)[:, :10]
+
+    config = VaeConfig("puvae", _SCHEDULE, classifier_epoch=1, classifier_weight=0.5, classifier_share=0.2)
+
+    def lost(config: VaeConfig, step: int) -> tuple[float, float]:
+        torch.manual_seed(0)
+        loss, losses = train_vae_module._conditional(examples, PuVAE(), Judge(), config, _CPU)(torch.arange(20), step)
+        return loss.item(), losses["cross_entropy"]
+
+    steps_per_epoch = len(examples) // _SCHEDULE.batch_size
+    plain, unjudged = lost(config, steps_per_epoch - 1)
+    assert math.isnan(unjudged)
+    assert asked == []
+    judged, cross_entropy = lost(config, steps_per_epoch)
+    assert asked == [2 * 4]  # a fifth of the batch, twice
+    assert judged == pytest.approx(plain + 0.5 * cross_entropy, rel=1e-5)
+    assert lost(replace(config, classifier_weight=0.0), steps_per_epoch)[0] == pytest.approx(plain)

@@ -7,7 +7,6 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-LATENT = 64
 _CHANNELS = 32
 _SMALL = 7
 
@@ -15,7 +14,7 @@ _SMALL = 7
 class Encoder(nn.Module):
     """Images (N, 1, 28, 28) and conditions (N, conditions) to means and logarithms of variances, (N, latent) each."""
 
-    def __init__(self, latent: int = LATENT, conditions: int = 0) -> None:
+    def __init__(self, latent: int, conditions: int = 0) -> None:
         super().__init__()
         self.convolutions = nn.Sequential(
             nn.Conv2d(1, _CHANNELS, 4, stride=2, padding=1),
@@ -42,7 +41,7 @@ class Decoder(nn.Module):
     It grows images by folding channels into pixels, since ONNX Runtime's transposed convolutions are slow on CPUs.
     """
 
-    def __init__(self, size: int = LATENT) -> None:
+    def __init__(self, size: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Linear(size, 2 * _CHANNELS * _SMALL**2),

@@ -8,7 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from training.purifiers.codes import LATENT, Decoder, Encoder
+from training.purifiers.codes import Decoder, Encoder
+
+LATENT = 64
 
 
 class DefenseVAE(nn.Module):
@@ -22,8 +24,8 @@ class DefenseVAE(nn.Module):
         super().__init__()
         self.noise_std = noise_std
         self.noise_shape: tuple[int, ...] = (LATENT,)
-        self.encoder = Encoder()
-        self.decoder = Decoder()
+        self.encoder = Encoder(LATENT)
+        self.decoder = Decoder(LATENT)
 
     def forward(self, images: Tensor, noise: Tensor) -> Tensor:
         """Reconstructions; noise of zeros decodes the mean."""
