@@ -14,8 +14,10 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Generic, Protocol, TypeVar
 
 from service.errors import AbandonedError, BusyError, NotReadyError, TimeLimitError
 from service.latency import Stopwatch
@@ -26,6 +28,13 @@ _Key = TypeVar("_Key", bound=Hashable)
 _Item = TypeVar("_Item")
 _Answer = TypeVar("_Answer")
 Compute = Callable[[_Key, Sequence[_Item], Stopwatch], Sequence[_Answer]]
+
+
+class Interruption(AbstractContextManager[None], Protocol):
+    """Entered by the thread that computes."""
+
+    def interrupt(self) -> None:
+        """End what it computes; called from the event loop."""
 
 
 @dataclass(eq=False)
@@ -71,10 +80,17 @@ class Batcher(Generic[_Key, _Item, _Answer]):
         largest: images in a batch; a question of more is computed alone, since none is taken apart.
         max_waiting: questions that may wait.
         timeout_s: from the question to its answer.
+        interruption: makes what ends a batch once nobody waits for it; without it a batch is computed to its end.
     """
 
     def __init__(
-        self, compute: Compute[_Key, _Item, _Answer], *, largest: int, max_waiting: int, timeout_s: float
+        self,
+        compute: Compute[_Key, _Item, _Answer],
+        *,
+        largest: int,
+        max_waiting: int,
+        timeout_s: float,
+        interruption: Callable[[], Interruption] | None = None,
     ) -> None:
         self.counts = BatchCounts()
         self.failure: str | None = None
@@ -82,6 +98,7 @@ class Batcher(Generic[_Key, _Item, _Answer]):
         self._largest = largest
         self._max_waiting = max_waiting
         self._timeout_s = timeout_s
+        self._interruption = interruption
         self._waiting: deque[Ticket[_Key, _Item, _Answer]] = deque()
         self._running: list[Ticket[_Key, _Item, _Answer]] = []
         self._began = math.inf
@@ -190,7 +207,10 @@ class Batcher(Generic[_Key, _Item, _Answer]):
         stopwatch = Stopwatch()
         self.counts.sizes[sum(ticket.size for ticket in batch)] += 1
         items = [ticket.item for ticket in batch]
-        work = asyncio.get_running_loop().run_in_executor(worker, self._compute, batch[0].key, items, stopwatch)
+        compute: Callable[[], Sequence[_Answer]] = partial(self._compute, batch[0].key, items, stopwatch)
+        if self._interruption is not None:
+            compute = _interruptible(compute, self._interruption(), batch)
+        work = asyncio.get_running_loop().run_in_executor(worker, compute)
         try:
             answers = await work
         except Exception as error:
@@ -220,3 +240,21 @@ class Batcher(Generic[_Key, _Item, _Answer]):
             ticket.fail(NotReadyError(sentence))
         self._running = []
         self._waiting.clear()
+
+
+def _interruptible(
+    compute: Callable[[], Sequence[_Answer]], interruption: Interruption, batch: Sequence[Ticket[_Key, _Item, _Answer]]
+) -> Callable[[], Sequence[_Answer]]:
+    """The same computation, ended as soon as every question of the batch is settled."""
+
+    def look(_: object) -> None:
+        if all(ticket.answer.done() for ticket in batch):
+            interruption.interrupt()
+
+    def enter_and_compute() -> Sequence[_Answer]:
+        with interruption:
+            return compute()
+
+    for ticket in batch:
+        ticket.answer.add_done_callback(look)
+    return enter_and_compute

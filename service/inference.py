@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Mapping
+from contextvars import ContextVar
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +35,29 @@ _DRIVER_HINT = (
 )
 
 
+class Interruption:
+    """Ends, from another thread, the runs of the one that has entered it; they raise what ONNX Runtime raises then.
+
+    A run is ended between two operators, those inside a loop too. For one use.
+    """
+
+    def __init__(self) -> None:
+        self._options = ort.RunOptions()
+
+    def __enter__(self) -> None:
+        self._token = _OPTIONS.set(self._options)
+
+    def __exit__(self, *_: object) -> None:
+        _OPTIONS.reset(self._token)
+
+    def interrupt(self) -> None:
+        """End the run that goes on, and every later one."""
+        self._options.terminate = True
+
+
+_OPTIONS: ContextVar[ort.RunOptions | None] = ContextVar("run options", default=None)
+
+
 class Session:
     """One loaded graph. Thread-safe: ONNX Runtime sessions may run concurrently."""
 
@@ -44,7 +68,7 @@ class Session:
 
     def run(self, **inputs: np.ndarray[Any, np.dtype[np.float32]]) -> Tensors:
         """Outputs by name for inputs by name; raises what ONNX Runtime raises on shapes that do not fit."""
-        outputs = self._session.run(None, inputs)
+        outputs = self._session.run(None, inputs, _OPTIONS.get())
         return dict(zip(self.output_names, outputs, strict=True))
 
 

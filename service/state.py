@@ -10,6 +10,7 @@ from service.catalog import Catalog
 from service.drift import SecondLooks
 from service.errors import NotReadyError
 from service.holds import Holds
+from service.inference import Interruption
 from service.lanes import Lane
 from service.latency import LatencyBook, Stopwatch
 from service.metrics import Metrics
@@ -47,7 +48,11 @@ class ServiceState:
         )
         # What takes seconds must not hold up what takes milliseconds. One at a time: a batch would only take longer.
         self.slow: Batcher[_Answering, Any, Any] = Batcher(
-            _answers, largest=1, max_waiting=settings.max_waiting_slow, timeout_s=settings.slow_timeout_s
+            _answers,
+            largest=1,
+            max_waiting=settings.max_waiting_slow,
+            timeout_s=settings.slow_timeout_s,
+            interruption=Interruption,
         )
         self.bodies = Holds(max(settings.max_bodies_bytes, settings.max_body_bytes))
         self.pictures = Lane("decoding", workers=settings.workers, max_waiting=settings.max_waiting)

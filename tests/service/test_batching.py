@@ -147,6 +147,45 @@ def test_a_question_that_nobody_waits_for_is_never_computed_and_frees_its_place(
     run(scenario, max_waiting=1)
 
 
+class Cord:
+    """What ends a batch: remembers where it was entered, and whether it was pulled."""
+
+    def __init__(self) -> None:
+        self.entered = self.pulled = False
+
+    def __enter__(self) -> None:
+        self.entered = current_thread() is not main_thread()
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def interrupt(self) -> None:
+        self.pulled = True
+
+
+def test_a_batch_is_ended_once_nobody_waits_for_any_of_it_and_not_before() -> None:
+    cords: list[Cord] = []
+
+    def cord() -> Cord:
+        cords.append(Cord())
+        return cords[-1]
+
+    async def scenario(batcher: Echo, compute: Doubler) -> None:
+        with held(compute):
+            first, second = ask(batcher, 1), ask(batcher, 2)
+            while batcher.waiting:
+                await asyncio.sleep(0)
+            first.cancel()
+            await asyncio.sleep(0.01)
+            assert [(cord.entered, cord.pulled) for cord in cords] == [(True, False)]
+            second.cancel()
+            await asyncio.sleep(0.01)
+            assert cords[0].pulled
+        assert await ask(batcher, 3) == 6
+
+    run(scenario, interruption=cord)
+
+
 def test_an_error_of_the_computation_is_the_answer_of_its_batch_alone() -> None:
     async def scenario(batcher: Echo, compute: Doubler) -> None:
         with pytest.raises(ZeroDivisionError, match="minus one"):

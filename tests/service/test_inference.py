@@ -8,14 +8,17 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
+from onnx import TensorProto, helper
 
 from service.errors import DeviceError
-from service.inference import Runtime, usable_cpus
+from service.inference import Interruption, Runtime, usable_cpus
 
 
 def classifier_file(models_dir: Path) -> Path:
@@ -132,3 +135,50 @@ def test_memory_freed_while_a_graph_is_opened_goes_back_to_the_system(models_dir
 def _resident_bytes() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_run_is_ended_from_another_thread_inside_its_loop_and_others_go_on(tmp_path: Path) -> None:
+    """A loop of hours, as Defense-GAN's descent is one of seconds."""
+    session = Runtime("cpu", threads=1).open(_endless(tmp_path / "endless.onnx"))
+    ended: list[str] = []
+
+    def compute(interruption: Interruption) -> None:
+        with interruption, pytest.raises(Exception, match="terminate flag"):
+            session.run(images=np.zeros((1,), np.float32))
+        ended.append("ended")
+
+    interruption = Interruption()
+    worker = Thread(target=compute, args=(interruption,), daemon=True)
+    worker.start()
+    worker.join(0.2)
+    assert ended == []
+    interruption.interrupt()
+    worker.join(30)
+    assert ended == ["ended"]
+    short = Runtime("cpu", threads=1).open(_endless(tmp_path / "short.onnx", turns=3))
+    with Interruption():
+        assert short.run(images=np.zeros((1,), np.float32))["sum"] == 3
+
+
+def _endless(path: Path, turns: int = 2**40) -> Path:
+    """A graph that adds 1 so often."""
+    scalar, one = helper.make_tensor_value_info, helper.make_tensor("one", TensorProto.FLOAT, (1,), [1.0])
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["going"], ["goes_on"]), helper.make_node("Add", ["before", "one"], ["after"])],
+        "turn",
+        [
+            scalar("number", TensorProto.INT64, ()),
+            scalar("going", TensorProto.BOOL, ()),
+            scalar("before", TensorProto.FLOAT, (1,)),
+        ],
+        [scalar("goes_on", TensorProto.BOOL, ()), scalar("after", TensorProto.FLOAT, (1,))],
+    )
+    graph = helper.make_graph(
+        [helper.make_node("Loop", ["turns", "", "images"], ["sum"], body=body)],
+        "endless",
+        [scalar("images", TensorProto.FLOAT, (1,))],
+        [scalar("sum", TensorProto.FLOAT, (1,))],
+        [helper.make_tensor("turns", TensorProto.INT64, (), [turns]), one],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
