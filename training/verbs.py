@@ -1,0 +1,256 @@
+"""What each verb of `python -m training` does with its options."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from service import manifest as manifests
+from training import classifiers, data, descent_curve, devices, served
+from training.attack_sets import RECIPE, clean_logits
+from training.attacked_examples import AttackedExamples, attack_training_set
+from training.classifiers.vgg16 import VGG16
+from training.config import (
+    CLASSIFIERS,
+    DISTILLATION,
+    GENERATIVE,
+    PURIFIERS,
+    ClassifierConfig,
+    DistillationConfig,
+    GanConfig,
+    PurifierConfig,
+    VaeConfig,
+)
+from training.distill import distill
+from training.errors import CheckpointError, TrainingError
+from training.evaluate import evaluate
+from training.export import export_dataset, export_defense
+from training.fingerprint import fingerprint
+from training.fitting import read_config
+from training.plans import TrainedClassifier, TrainedPurifier
+from training.protocols import DEFAULT_SIZES, Sizes
+from training.purifiers import ARCHITECTURES
+from training.quantized_classifier import quantize_classifier
+from training.ray_tasks import RayTasks
+from training.report import write_report
+from training.table3 import measure, printed
+from training.train_classifier import train_classifier
+from training.train_gan import train_gan
+from training.train_purifier import train_purifier
+from training.train_vae import train_vae
+from training.triton import write_repository
+from training.workers import Processes
+
+Config = TypeVar("Config", ClassifierConfig, PurifierConfig, VaeConfig, GanConfig, DistillationConfig)
+
+
+def run_classifier(options: argparse.Namespace) -> None:
+    """Fine-tune the classifier."""
+    train_classifier(
+        _load(options, "train"),
+        _load(options, "validation"),
+        config=_configured(CLASSIFIERS[options.dataset], options),
+        backbone=options.backbone,
+        device=devices.resolve(options.device),
+        folder=options.work_dir / options.dataset / "classifier",
+    )
+
+
+def run_purifier(options: argparse.Namespace) -> None:
+    """Train a purifier, ours or a rival's."""
+    device = devices.resolve(options.device)
+    classifier = _trained_classifier(options).to(device).to(memory_format=torch.channels_last)
+    validation = _load(options, "validation")
+    folder = options.work_dir / options.dataset
+    attacks = _attacks(options, classifier)
+    place = folder / options.defense
+    if options.defense not in GENERATIVE:
+        config = _configured(PURIFIERS[options.dataset, options.defense], options)
+        attacked = _attacked(options, classifier, config, device)
+        kept = attacks / "validation"
+        train_purifier(attacked, validation, classifier, config=config, device=device, folder=place, attacks=kept)
+        return
+    generative = GENERATIVE[options.defense]
+    train = _load(options, "train")
+    if isinstance(generative, GanConfig):
+        generative = _configured(generative, options)
+        train_gan(train, validation, classifier, config=generative, device=device, folder=place)
+        return
+    generative = _configured(generative, options)
+    seen = _attacked(options, classifier, generative, device) if generative.attacked_images else train
+    kept = attacks / "validation"
+    train_vae(seen, validation, classifier, config=generative, device=device, folder=place, attacks=kept)
+
+
+def _attacked(
+    options: argparse.Namespace, classifier: torch.nn.Module, config: PurifierConfig | VaeConfig, device: torch.device
+) -> AttackedExamples:
+    train = _load(options, "train")
+    train = train.first(config.images) if isinstance(config, VaeConfig) else train
+    folder = _attacks(options, classifier) / f"{len(train)}"
+    return attack_training_set(classifier, train, config=config, device=device, folder=folder)
+
+
+def _attacks(options: argparse.Namespace, classifier: torch.nn.Module) -> Path:
+    folder: Path = options.work_dir / options.dataset / f"attacks-{fingerprint(classifier)}-{RECIPE}"
+    return folder
+
+
+def run_distill(options: argparse.Namespace) -> None:
+    """Train the distilled classifier."""
+    device = devices.resolve(options.device)
+    classifier = _trained_classifier(options).to(device).to(memory_format=torch.channels_last)
+    train = _load(options, "train")
+    answers = clean_logits(classifier, train, _attacks(options, classifier) / f"{len(train)}", device=device)
+    distill(
+        train,
+        answers,
+        _load(options, "validation"),
+        config=_configured(DISTILLATION, options),
+        backbone=options.backbone,
+        device=device,
+        folder=options.work_dir / options.dataset / "distillation",
+    )
+
+
+def run_export(options: argparse.Namespace) -> None:
+    """Export a data set, one defense of it, or all into a repository of Triton's."""
+    if options.triton is not None:
+        _export_to_triton(options)
+        return
+    if options.dataset is None:
+        raise TrainingError(f"export needs --dataset or --triton; allowed data sets: {', '.join(data.DATASETS)}")
+    folder = options.work_dir / options.dataset
+    test = _load(options, "test")
+    if options.defense is not None:
+        export_defense(options.dataset, _trained(folder, options.defense), test=test, models=options.models_dir)
+        return
+    trained = [_trained(folder, defense) for defense in defenses() if (folder / defense / "weights.pt").exists()]
+    if not trained:
+        raise CheckpointError(f"{folder} holds no purifier; run `python -m training purifier` first")
+    export_dataset(
+        options.dataset,
+        TrainedClassifier(_trained_classifier(options), read_config(folder / "classifier")),
+        tuple(purifier for purifier in trained if isinstance(purifier, TrainedPurifier)),
+        test=test,
+        models=options.models_dir,
+    )
+
+
+def _export_to_triton(options: argparse.Namespace) -> None:
+    datasets = [options.dataset] if options.dataset else manifests.read(options.models_dir).datasets
+    names = write_repository(options.models_dir, options.triton, datasets, options.device)
+    print(f"{options.triton}: {', '.join(names)}")
+
+
+def _trained(folder: Path, defense: str) -> TrainedPurifier | TrainedClassifier:
+    """A defense as the work folder holds it."""
+    config = read_config(folder / defense)
+    if defense == "distillation":
+        student = classifiers.ARCHITECTURES[config["architecture"]]()
+        student.load_state_dict(torch.load(folder / defense / "weights.pt", map_location="cpu", weights_only=True))
+        return TrainedClassifier(student, config, defense)
+    module = ARCHITECTURES[config["architecture"]](config["noise_std"])
+    module.load_state_dict(torch.load(folder / defense / "weights.pt", map_location="cpu", weights_only=True))
+    return TrainedPurifier(defense, module, config)
+
+
+def run_quantize(options: argparse.Namespace) -> None:
+    """Write the int8 classifier."""
+    train, test = (data.load(options.dataset, split, options.data_dir) for split in ("train", "test"))
+    quantize_classifier(options.dataset, train=train, test=test, models=options.models_dir)
+
+
+def run_evaluate(options: argparse.Namespace) -> None:
+    """Measure a protocol."""
+    test = _load(options, "test")
+    with _workers(options) as workers:
+        evaluate(
+            options.dataset,
+            options.protocol,
+            test=test,
+            train=lambda: data.load(options.dataset, "train", options.data_dir),
+            models=options.models_dir,
+            cache=options.work_dir / "evaluation",
+            device=workers.device(options.device),
+            sizes=_sizes(options),
+            workers=workers,
+            again=options.again,
+        )
+
+
+def run_descent(options: argparse.Namespace) -> None:
+    """Measure Defense-GAN's curve, and print it."""
+    points = descent_curve.measure(options.dataset, _load(options, "test").first(options.n), options.models_dir)
+    for point in points:
+        print(f"L {point.steps:3}, R {point.restarts:2}: clean {point.clean_accuracy:.4f}, ", end="")
+        print(f"FGSM {point.fgsm_eps:g} (oblivious) {point.robust_accuracy:.4f}, n {point.n}")
+
+
+def run_report(options: argparse.Namespace) -> None:
+    """Redraw the report."""
+    write_report(options.models_dir, options.readme, options.ablations)
+
+
+def run_table3(options: argparse.Namespace) -> None:
+    """Time every defense, and print Table 3."""
+    rows = measure(
+        options.models_dir,
+        (options.dataset,) if options.dataset else (),
+        device=devices.resolve(options.device),
+        threads=options.threads,
+        repeats=options.repeats,
+        budget_s=options.budget_s,
+    )
+    print(printed(options.models_dir, rows))
+
+
+def run_all(options: argparse.Namespace) -> None:
+    """From the data to exported, verified graphs."""
+    run_classifier(options)
+    for defense in defenses():
+        run_purifier(argparse.Namespace(**{**vars(options), "defense": defense}))
+    run_export(argparse.Namespace(**vars(options), defense=None, triton=None))
+    run_quantize(options)
+
+
+def _trained_classifier(options: argparse.Namespace) -> torch.nn.Module:
+    """What the work folder holds; where nothing was trained there, the shipped one."""
+    path = options.work_dir / options.dataset / "classifier" / "weights.pt"
+    if not path.exists():
+        if not (options.models_dir / manifests.FILE_NAME).exists():
+            raise CheckpointError(f"{path} does not exist; run `python -m training classifier` first")
+        return served.load_classifier(options.models_dir, manifests.read(options.models_dir), options.dataset)
+    classifier = VGG16()
+    classifier.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return classifier.eval()
+
+
+def _load(options: argparse.Namespace, split: data.Split) -> data.Examples:
+    examples = data.load(options.dataset, split, options.data_dir)
+    return examples.first(options.train_n) if split == "train" else examples
+
+
+def _configured(config: Config, options: argparse.Namespace) -> Config:
+    epochs = options.epochs or config.schedule.epochs
+    return replace(config, seed=options.seed, schedule=replace(config.schedule, epochs=epochs))
+
+
+def _sizes(options: argparse.Namespace) -> Sizes:
+    default = DEFAULT_SIZES[options.protocol]
+    return Sizes(**{name: getattr(options, name) or value for name, value in asdict(default).items()})
+
+
+def _workers(options: argparse.Namespace) -> Processes | RayTasks:
+    if options.ray is None:
+        return Processes(options.workers)
+    return RayTasks(options.ray, options.models_dir, options.ray_gpus)
+
+
+def defenses() -> tuple[str, ...]:
+    """The auto-encoders that there is a configuration of."""
+    return tuple(dict.fromkeys(defense for _, defense in PURIFIERS))
