@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 from threading import Timer
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from pydantic import ValidationError
 
-from service import logs
+from service import logs, selfcheck
 from service.app import create_app
+from service.catalog import Catalog
 from service.deadlines import protocol_with
 from service.errors import StartupError
 from service.settings import ENV_PREFIX, Settings, why_refused
@@ -60,11 +62,26 @@ class Server(uvicorn.Server):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until told to stop; 2 where the settings or the models are refused."""
+    """Serve until told to stop, or check the models alone; 2 where the settings or the models are refused."""
+    options = _options(arguments)
+    check_alone = options.pop("self_check")
     try:
-        settings = _settings(arguments)
+        settings = Settings(**options)
     except ValidationError as error:
         return _refuse(why_refused(error))
+    return _self_check(settings) if check_alone else _serve(settings)
+
+
+def _self_check(settings: Settings) -> int:
+    """1 where a graph answers otherwise than the reference."""
+    try:
+        catalog = Catalog.load(settings.models_dir, settings.device, settings.threads, settings.precision)
+        return 0 if selfcheck.run(catalog) else 1
+    except StartupError as error:
+        return _refuse(str(error))
+
+
+def _serve(settings: Settings) -> int:
     failures: list[str] = []
 
     def stop(sentence: str) -> None:
@@ -98,8 +115,8 @@ def main(arguments: list[str] | None = None) -> int:
     return _refuse(failures[0]) if failures else 0
 
 
-def _settings(arguments: list[str] | None) -> Settings:
-    """The settings of the environment, with those given on the command line put over them."""
+def _options(arguments: list[str] | None) -> dict[str, Any]:
+    """What the command line gives, which goes over the environment."""
     parser = argparse.ArgumentParser(
         prog="python -m service",
         description="Serve the models over HTTP.",
@@ -114,8 +131,12 @@ def _settings(arguments: list[str] | None) -> Settings:
     parser.add_argument(
         "--allow-anonymous", action="store_true", default=None, help="serve everybody who reaches --host, without keys"
     )
-    given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
-    return Settings(**given)
+    parser.add_argument(
+        "--self-check",
+        action="store_true",
+        help="serve nothing: compare every graph on --device with the CPU's plainest answers; 1 where one differs",
+    )
+    return {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
 
 
 def _refuse(sentence: str) -> int:

@@ -78,15 +78,17 @@ class Runtime:
     Args:
         device: ``cuda`` uses the CUDA provider or fails, ``cpu`` the CPU provider, ``auto`` CUDA where usable.
         threads: threads inside one operator; None takes what the process may use (affinity and cgroup quota).
+        optimized: let the engine fuse and rewrite operators.
 
     Raises:
         DeviceError: ``cuda`` cannot be had but was asked for, or both distributions of ONNX Runtime are here.
     """
 
-    def __init__(self, device: DeviceChoice = "auto", threads: int | None = None) -> None:
+    def __init__(self, device: DeviceChoice = "auto", threads: int | None = None, *, optimized: bool = True) -> None:
         _refuse_two_distributions()
         self.asked: DeviceChoice = device
         self.threads = threads or usable_cpus()
+        self._optimized = optimized
         self.version: str = ort.__version__
         self.uses_cuda = _decide(device)
 
@@ -108,6 +110,8 @@ class Runtime:
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        if not self._optimized:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         # Spinning threads under contention took VGG-16 from 6 to 14 ms.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         return options
