@@ -168,7 +168,8 @@ class VaeConfig:
     weighs the divergence of the codes from the standard normal against the reconstruction. `pixel_noise` is up to how
     much every pixel of a clean image, in three of four, is moved up or down by chance before the encoder reads it.
     From `classifier_epoch` on the classifier's cross-entropy, times `classifier_weight`, counts too: on
-    `classifier_share` of each batch, drawn as the classes that they are and as any.
+    `classifier_share` of each batch, drawn as the classes that they are and as any. The epoch that is kept is chosen
+    under FGSM of `validation_fgsm_eps`, among others.
     """
 
     architecture: str
@@ -179,6 +180,7 @@ class VaeConfig:
     classifier_epoch: int = 0
     classifier_weight: float = 0.0
     classifier_share: float = 0.125
+    validation_fgsm_eps: float = 0.6
     attacked_images: int = 0
     images: int | None = None
     clean: float = 0.25
@@ -193,7 +195,8 @@ class VaeConfig:
 class GanConfig:
     """Defense-GAN's generator: a variational auto-encoder's decoder first (`start`), then a WGAN-GP's (`schedule`).
 
-    The schedule counts the steps of both players: `critic_steps` of the critic, then one of the generator.
+    The schedule counts the steps of both players: `critic_steps` of the critic, then one of the generator, whose loss
+    is the auto-encoder's bound and, times `game_weight`, the critic's.
     """
 
     architecture: str
@@ -202,6 +205,7 @@ class GanConfig:
     noise_std: float = 0.5
     kl_weight: float = 1.0
     critic_steps: int = 4
+    game_weight: float = 0.01
     gradient_penalty: float = 10.0
     seed: int = 0
 
@@ -224,6 +228,7 @@ GENERATIVE: dict[str, VaeConfig | GanConfig] = {
         pixel_noise=0.6,
         classifier_epoch=8,
         classifier_weight=0.1,
+        validation_fgsm_eps=0.3,
     ),
     "defense_vae": VaeConfig(
         "defense_vae",
@@ -236,7 +241,7 @@ GENERATIVE: dict[str, VaeConfig | GanConfig] = {
         "defense_gan",
         start=Schedule(epochs=8, batch_size=128, learning_rate=2e-3, weight_decay=0.0),
         schedule=Schedule(
-            epochs=6, batch_size=64, learning_rate=3e-4, weight_decay=0.0, gradient_norm=1e4, momentum=0.5
+            epochs=3, batch_size=64, learning_rate=3e-4, weight_decay=0.0, gradient_norm=1e4, momentum=0.5
         ),
     ),
 }

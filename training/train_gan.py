@@ -1,11 +1,13 @@
 """`python -m training purifier --defense defense_gan`: a generator of a data set's images, a WGAN-GP (1704.00028).
 
-It starts as the decoder of a variational auto-encoder, so that every image has a code near it; the adversarial game
-then makes its images real ones. From scratch that game takes a hundred times as many steps.
+It starts as the decoder of a variational auto-encoder, so that every image has a code near it, and stays one in the
+adversarial game that makes its images real ones (VAE/GAN, 1512.09300). From scratch that game takes a hundred times as
+many steps, and without the bound it taught the generator to paint an attack's noise too: see models/notes.md.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -50,20 +52,14 @@ class Critic(nn.Module):
         return scores[:, 0]
 
 
-class _Game(nn.Module):
-    """Both players, so that one checkpoint holds them."""
+class _Players(nn.Module):
+    """All who train, so that one checkpoint holds them; the encoder gives every image a code."""
 
-    def __init__(self, generator: Decoder) -> None:
-        super().__init__()
-        self.generator = generator
-        self.critic = Critic()
-
-
-class _Vae(nn.Module):
     def __init__(self, generator: Decoder) -> None:
         super().__init__()
         self.generator = generator
         self.encoder = Encoder(LATENT)
+        self.critic = Critic()
 
 
 def train_gan(
@@ -83,11 +79,12 @@ def train_gan(
     torch.manual_seed(config.seed)
     module = DefenseGAN(config.noise_std).to(device)
     validate = _reconstruction(validation.first(_VALIDATION_IMAGES), freeze(classifier), module, device)
-    stages: tuple[tuple[Path, Schedule, nn.Module, Callable[..., BatchLoss]], ...] = (
-        (folder / "start", config.start, _Vae(module.generator).to(device), _likelihood),
-        (folder, config.schedule, _Game(module.generator).to(device), _game),
+    players = _Players(module.generator).to(device)
+    stages: tuple[tuple[Path, Schedule, Callable[..., BatchLoss]], ...] = (
+        (folder / "start", config.start, _likelihood),
+        (folder, config.schedule, _game),
     )
-    for place, schedule, players, objective in stages:
+    for place, schedule, objective in stages:
         job = Job(
             name=" ".join(folder.parts[-2:]),
             folder=place,
@@ -103,39 +100,43 @@ def train_gan(
     return module.eval()
 
 
-def _likelihood(train: Examples, players: _Vae, config: GanConfig, device: torch.device) -> BatchLoss:
+def _likelihood(train: Examples, players: _Players, config: GanConfig, device: torch.device) -> BatchLoss:
     def batch_loss(indices: Tensor, step: int) -> tuple[Tensor, Mapping[str, float]]:
-        images = train.images[indices].to(device)
-        mean, log_variance = players.encoder(images)
-        codes = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
-        loss, drawn = elbo(players.generator.logits(codes), images, mean, log_variance, config.kl_weight)
+        loss, drawn = _bound(players, train.images[indices].to(device), config)
         return loss, {"bound": loss.item(), "reconstruction": drawn.item()}
 
     return batch_loss
 
 
-def _game(train: Examples, players: _Game, config: GanConfig, device: torch.device) -> BatchLoss:
-    """The critic's loss in `critic_steps` steps of each round, then once the generator's."""
+def _game(train: Examples, players: _Players, config: GanConfig, device: torch.device) -> BatchLoss:
+    """The critic's loss in `critic_steps` steps of each round, then once the generator's, which keeps the bound."""
     generator, critic = players.generator, players.critic
-    kept = {"critic": float("nan"), "generator": float("nan")}
+    kept = {"critic": math.nan, "generator": math.nan, "bound": math.nan}
 
     def batch_loss(indices: Tensor, step: int) -> tuple[Tensor, Mapping[str, float]]:
         real = train.images[indices].to(device)
         codes = torch.randn(len(real), LATENT, device=device)
-        plays = "generator" if step % (config.critic_steps + 1) == config.critic_steps else "critic"
-        if plays == "generator":
+        if step % (config.critic_steps + 1) == config.critic_steps:
+            bound, _ = _bound(players, real, config)
             critic.requires_grad_(False)
             loss = -critic(generator(codes)).mean()
             critic.requires_grad_(True)
-        else:
-            with torch.no_grad():
-                drawn = generator(codes)
-            loss = critic(drawn).mean() - critic(real).mean()
-            loss = loss + config.gradient_penalty * _steepness(critic, real, drawn)
-        kept[plays] = loss.item()
+            kept.update(generator=loss.item(), bound=bound.item())
+            return bound + config.game_weight * loss, dict(kept)
+        with torch.no_grad():
+            drawn = generator(codes)
+        loss = critic(drawn).mean() - critic(real).mean()
+        loss = loss + config.gradient_penalty * _steepness(critic, real, drawn)
+        kept.update(critic=loss.item())
         return loss, dict(kept)
 
     return batch_loss
+
+
+def _bound(players: _Players, images: Tensor, config: GanConfig) -> tuple[Tensor, Tensor]:
+    mean, log_variance = players.encoder(images)
+    codes = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+    return elbo(players.generator.logits(codes), images, mean, log_variance, config.kl_weight)
 
 
 def _steepness(critic: Critic, real: Tensor, drawn: Tensor) -> Tensor:

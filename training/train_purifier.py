@@ -112,7 +112,13 @@ def _restore(module: nn.Module, images: Tensor, *, gated: bool) -> tuple[Tensor,
 
 
 def defended_validation(
-    validation: Examples, classifier: nn.Module, module: nn.Module, attacks: Path, device: torch.device
+    validation: Examples,
+    classifier: nn.Module,
+    module: nn.Module,
+    attacks: Path,
+    device: torch.device,
+    *,
+    fgsm_eps: float = _VALIDATION_FGSM_EPS,
 ) -> Any:
     """A function that measures the defended accuracies on clean, FGSM and PGD validation images (oblivious)."""
     validation = validation.first(_VALIDATION_IMAGES)
@@ -120,7 +126,7 @@ def defended_validation(
     stored, eps = attack_sets.pgd_perturbations(classifier, validation, attacks, device=device, seed=1)
     sets = {
         "clean": validation.images,
-        "fgsm": (validation.images + _VALIDATION_FGSM_EPS * signs.float()).clamp(0, 1),
+        "fgsm": (validation.images + fgsm_eps * signs.float()).clamp(0, 1),
         "pgd": (validation.images + attack_sets.perturbation(stored, eps)).clamp(0, 1),
     }
     purifier = cast(Purifier, module)

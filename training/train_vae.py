@@ -64,7 +64,8 @@ def train_vae(
         seed=config.seed,
         depends_on=attacks.parent.name,
     )
-    fit(job, module, loss, defended_validation(validation, classifier, module, attacks, device))
+    validate = defended_validation(validation, classifier, module, attacks, device, fgsm_eps=config.validation_fgsm_eps)
+    fit(job, module, loss, validate)
     round_to_stored_precision(module)
     torch.save(module.state_dict(), folder / "weights.pt")
     return module
