@@ -6,9 +6,8 @@ models/defense_gan.csv; figures are drawn from there.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -18,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from service import manifest as manifests
-from training import metrics
+from training import metrics, row_files
 from training.commit import current_commit
 from training.data import Examples
 from training.drawing import BLUE, GREEN, ORANGE, TITLES, VERMILION
@@ -77,21 +76,18 @@ def measure(dataset: str, test: Examples, models: Path) -> list[Point]:
         for steps in STEPS
         for restarts in RESTARTS
     ]
-    _write(models / FILE_NAME, [point for point in read(models / FILE_NAME) if point.dataset != dataset] + points)
+    others = [point for point in read(models / FILE_NAME) if point.dataset != dataset]
+    row_files.write(models / FILE_NAME, others + points, Point)
     return points
 
 
 def read(path: Path) -> list[Point]:
-    """All points; none where the file does not exist."""
-    if not path.exists():
-        return []
-    kinds = {field.name: field.type for field in fields(Point)}
-    convert: dict[str, Callable[[str], object]] = {"int": int, "float": float, "str": str}
-    with path.open(newline="") as file:
-        return [
-            Point(**{name: convert[str(kinds[name])](value) for name, value in row.items()})  # type: ignore[arg-type]
-            for row in csv.DictReader(file)
-        ]
+    """All points; none where the file does not exist.
+
+    Raises:
+        EvaluationError: the file is not what `measure` writes.
+    """
+    return row_files.read(path, Point)
 
 
 def drawn(points: Sequence[Point]) -> Figure:
@@ -140,12 +136,3 @@ def _descend(purifier: DefenseGAN, images: Tensor) -> Iterator[tuple[tuple[int, 
                 few.generator = purifier.generator
                 with torch.no_grad():
                     yield (step, restarts), few.choose(codes[:, :restarts], images)
-
-
-def _write(path: Path, points: Sequence[Point]) -> None:
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=[field.name for field in fields(Point)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(point) for point in points)
-    temporary.replace(path)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from training.errors import EvaluationError
+from training import row_files
 
 FILE_NAME = "latency.csv"
 Stage = Literal["purify", "classify", "pipeline"]
@@ -47,36 +46,16 @@ def read(path: Path) -> list[Latency]:
     Raises:
         EvaluationError: the columns are not those of `Latency`, or a value has the wrong type.
     """
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        expected = [field.name for field in fields(Latency)]
-        if reader.fieldnames != expected:
-            raise EvaluationError(f"{path} has columns {reader.fieldnames}; expected {expected}")
-        return [_parse(path, line) for line in reader]
+    return row_files.read(path, Latency)
 
 
 def merge(path: Path, rows: Iterable[Latency]) -> None:
     """Write rows beside those that are there, in place of those that timed the same; in one step."""
     merged = {row.key: row for row in [*read(path), *rows]}
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=[field.name for field in fields(Latency)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(merged[key]) for key in sorted(merged, key=lambda key: (key[-1], *key)))
-    temporary.replace(path)
+    row_files.write(path, (merged[key] for key in sorted(merged, key=lambda key: (key[-1], *key))), Latency)
 
 
 def p50_ms(rows: Iterable[Latency], **wanted: object) -> float | None:
     """The median of the one row whose columns have the values `wanted`; None where there is none."""
     found = (row.p50_ms for row in rows if all(getattr(row, name) == value for name, value in wanted.items()))
     return next(found, None)
-
-
-def _parse(path: Path, line: dict[str, str]) -> Latency:
-    numbers = {"batch": int, "n": int, "p50_ms": float, "p95_ms": float, "p99_ms": float}
-    try:
-        return Latency(**{name: numbers.get(name, str)(value) for name, value in line.items()})
-    except ValueError as error:
-        raise EvaluationError(f"{path} holds a row with a wrong value ({error}): {line}") from error

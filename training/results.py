@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from training.errors import EvaluationError
+from training import row_files
 
 FILE_NAME = "results.csv"
 _MEASURED = {"clean_accuracy", "robust_accuracy", "ci_low", "ci_high", "device", "commit"}
@@ -60,14 +59,7 @@ def read(path: Path) -> list[Row]:
     Raises:
         EvaluationError: the columns are not those of `Row`, or a value has the wrong type.
     """
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        expected = [field.name for field in fields(Row)]
-        if reader.fieldnames != expected:
-            raise EvaluationError(f"{path} has columns {reader.fieldnames}; expected {expected}")
-        return [_parse(path, line) for line in reader]
+    return row_files.read(path, Row)
 
 
 def merge(path: Path, rows: Iterable[Row], keep: Callable[[Row], bool] = lambda _: True) -> None:
@@ -77,12 +69,7 @@ def merge(path: Path, rows: Iterable[Row], keep: Callable[[Row], bool] = lambda 
     """
     merged = {row.key: row for row in [*filter(keep, read(path)), *rows]}
     ordered = sorted(merged.values(), key=lambda row: (row.dataset, row.attack, row.eps, row.defense, row.key))
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=[field.name for field in fields(Row)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in ordered)
-    temporary.replace(path)
+    row_files.write(path, ordered, Row)
 
 
 def select(rows: Iterable[Row], **wanted: object) -> list[Row]:
@@ -93,12 +80,3 @@ def select(rows: Iterable[Row], **wanted: object) -> list[Row]:
 def largest(rows: Iterable[Row], **wanted: object) -> Row | None:
     """The row of the most test images of those that `select` finds; None where there is none."""
     return max(select(rows, **wanted), key=lambda row: row.n, default=None)
-
-
-def _parse(path: Path, line: dict[str, str]) -> Row:
-    kinds = {"float": float, "int": int, "str": str}
-    try:
-        values = {field.name: kinds[str(field.type)](line[field.name]) for field in fields(Row)}
-    except ValueError as error:
-        raise EvaluationError(f"{path} holds a row with a wrong value ({error}): {line}") from error
-    return Row(**values)
