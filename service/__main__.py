@@ -62,7 +62,10 @@ class Server(uvicorn.Server):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until told to stop, or check the models alone; 2 where the settings or the models are refused."""
+    """Serve until told to stop, or check the models alone.
+
+    Returns 2 where the settings or the models are refused, 1 where the check found a graph that answers otherwise.
+    """
     options = _options(arguments)
     check_alone = options.pop("self_check")
     try:
@@ -73,9 +76,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _self_check(settings: Settings) -> int:
-    """1 where a graph answers otherwise than the reference."""
     try:
-        catalog = Catalog.load(settings.models_dir, settings.device, settings.threads, settings.precision)
+        catalog = Catalog.verified(settings.models_dir, settings.device, settings.threads, settings.precision)
         return 0 if selfcheck.run(catalog) else 1
     except StartupError as error:
         return _refuse(str(error))

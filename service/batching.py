@@ -30,7 +30,7 @@ _Answer = TypeVar("_Answer")
 Compute = Callable[[_Key, Sequence[_Item], Stopwatch], Sequence[_Answer]]
 
 
-class Interruption(AbstractContextManager[None], Protocol):
+class Interruptible(AbstractContextManager[None], Protocol):
     """Entered by the thread that computes."""
 
     def interrupt(self) -> None:
@@ -90,7 +90,7 @@ class Batcher(Generic[_Key, _Item, _Answer]):
         largest: int,
         max_waiting: int,
         timeout_s: float,
-        interruption: Callable[[], Interruption] | None = None,
+        interruption: Callable[[], Interruptible] | None = None,
     ) -> None:
         self.counts = BatchCounts()
         self.failure: str | None = None
@@ -243,7 +243,7 @@ class Batcher(Generic[_Key, _Item, _Answer]):
 
 
 def _interruptible(
-    compute: Callable[[], Sequence[_Answer]], interruption: Interruption, batch: Sequence[Ticket[_Key, _Item, _Answer]]
+    compute: Callable[[], Sequence[_Answer]], interruption: Interruptible, batch: Sequence[Ticket[_Key, _Item, _Answer]]
 ) -> Callable[[], Sequence[_Answer]]:
     """The same computation, ended as soon as every question of the batch is settled."""
 

@@ -93,7 +93,19 @@ class Catalog:
         threads: int | None = None,
         precision: PrecisionChoice = "fp32",
     ) -> Catalog:
-        """Verify every file against the manifest, load and run what answers by default.
+        """`verified`, and what answers by default loaded and run.
+
+        Raises:
+            ManifestError: a file is not what the manifest says, or a data set lacks what requests need.
+            DeviceError: the device cannot be used.
+        """
+        catalog = cls.verified(folder, device, threads, precision)
+        catalog.warm()
+        return catalog
+
+    @classmethod
+    def verified(cls, folder: Path, device: DeviceChoice, threads: int | None, precision: PrecisionChoice) -> Catalog:
+        """Every file compared with the manifest, and no graph loaded.
 
         `precision` is that of the classifiers which answer; purifiers and what is attacked are always fp32.
 
@@ -105,7 +117,6 @@ class Catalog:
         manifests.verify(folder, manifest)
         catalog = cls(folder, manifest, Runtime(device, threads), precision)
         catalog.check()
-        catalog.warm()
         return catalog
 
     def check(self) -> None:

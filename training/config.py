@@ -166,7 +166,7 @@ class VaeConfig:
 
     With `attacked_images` it learns from attacked images (of the first `images`), else from clean ones. `kl_weight`
     weighs the divergence of the codes from the standard normal against the reconstruction. `pixel_noise` is up to how
-    much every pixel of a clean image, in three of four, is moved up or down by chance before the encoder reads it.
+    much every pixel of a clean image, in `share_moved` of them, is moved up or down by chance before it is encoded.
     From `classifier_epoch` on the classifier's cross-entropy, times `classifier_weight`, counts too: on
     `classifier_share` of each batch, drawn as the classes that they are and as any. The epoch that is kept is chosen
     under FGSM of `validation_fgsm_eps`, among others.
@@ -177,6 +177,7 @@ class VaeConfig:
     noise_std: float = 1.0
     kl_weight: float = 1.0
     pixel_noise: float = 0.0
+    share_moved: float = 0.75
     classifier_epoch: int = 0
     classifier_weight: float = 0.0
     classifier_share: float = 0.125
@@ -196,7 +197,7 @@ class GanConfig:
     """Defense-GAN's generator: a variational auto-encoder's decoder first (`start`), then a WGAN-GP's (`schedule`).
 
     The schedule counts the steps of both players: `critic_steps` of the critic, then one of the generator, whose loss
-    is the auto-encoder's bound and, times `game_weight`, the critic's.
+    is the auto-encoder's bound less, times `game_weight`, the critic's score of what it draws.
     """
 
     architecture: str

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from training.errors import EvaluationError
 
@@ -15,15 +15,12 @@ if TYPE_CHECKING:
 
     Kind = TypeVar("Kind", bound=DataclassInstance)
 
-# By the annotation; every other one is text.
-_NUMBERS = {"int": int, "float": float}
-
 
 def read(path: Path, kind: type[Kind]) -> list[Kind]:
-    """All rows; none where the file does not exist.
+    """All rows; none where the file does not exist. What is annotated as neither int nor float is text.
 
     Raises:
-        EvaluationError: the columns are not the fields of `kind`, or a value has the wrong type.
+        EvaluationError: the columns are not the fields of `kind`, or a row is cut or has a value of the wrong type.
     """
     if not path.exists():
         return []
@@ -50,10 +47,11 @@ def _columns(kind: type[DataclassInstance]) -> list[str]:
 
 
 def _parse(path: Path, line: dict[str, str], kind: type[Kind]) -> Kind:
+    if None in line or None in line.values():
+        raise EvaluationError(f"{path} holds a row of another length than its header's: {line}")
+    numbers = {name: hint for name, hint in get_type_hints(kind).items() if hint in (int, float)}
     try:
-        values: dict[str, Any] = {
-            field.name: _NUMBERS.get(str(field.type), str)(line[field.name]) for field in fields(kind)
-        }
-    except (TypeError, ValueError) as error:
+        values: dict[str, Any] = {name: numbers.get(name, str)(value) for name, value in line.items()}
+    except ValueError as error:
         raise EvaluationError(f"{path} holds a row with a wrong value ({error}): {line}") from error
     return kind(**values)

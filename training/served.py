@@ -70,9 +70,15 @@ def _filled(module: nn.Module, path: Path, prefix: str) -> nn.Module:
     # What is put together from several graphs has a part's name before that: 'choose/purifier.'
     stored = {name[max(name.find(prefix), 0) :].removeprefix(prefix): t for name, t in read_weights(path).items()}
     state = module.state_dict()
-    missing = [name for name in state if name not in stored and not name.endswith("num_batches_tracked")]
-    if missing:
-        raise EvaluationError(f"{path} lacks the weights {', '.join(missing)} of {type(module).__name__}")
+    misfits = [
+        name
+        for name, value in state.items()
+        if not name.endswith("num_batches_tracked") and (name not in stored or stored[name].shape != value.shape)
+    ]
+    if misfits:
+        raise EvaluationError(
+            f"{path} lacks the weights {', '.join(misfits)} of {type(module).__name__}, or has them in another shape"
+        )
     module.load_state_dict({name: stored.get(name, value) for name, value in state.items()})
     return freeze(module).to(memory_format=torch.channels_last)
 

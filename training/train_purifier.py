@@ -48,7 +48,7 @@ def train_purifier(
     torch.manual_seed(config.seed)
     module = ARCHITECTURES[config.architecture](config.noise_std).to(device)
     classifier = freeze(classifier)
-    validate = defended_validation(validation, classifier, module, attacks, device)
+    validate = defended_validation(validation, classifier, module, attacks, device, fgsm_eps=_VALIDATION_FGSM_EPS)
     for number, stage in enumerate(config.stages()):
         place = folder / f"polish-{number}" if number else folder
         job = Job(
@@ -118,7 +118,7 @@ def defended_validation(
     attacks: Path,
     device: torch.device,
     *,
-    fgsm_eps: float = _VALIDATION_FGSM_EPS,
+    fgsm_eps: float,
 ) -> Any:
     """A function that measures the defended accuracies on clean, FGSM and PGD validation images (oblivious)."""
     validation = validation.first(_VALIDATION_IMAGES)

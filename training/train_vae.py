@@ -24,7 +24,6 @@ from training.train_purifier import defended_validation
 from training.weights import round_to_stored_precision
 
 _PIXELS = 28 * 28
-_SHARE_MOVED = 0.75
 
 
 def train_vae(
@@ -40,7 +39,8 @@ def train_vae(
     """A generative purifier in eval mode, the best epoch by the mean of its validation accuracies.
 
     With attacked examples it learns to draw clean images from attacked ones (Defense-VAE), with plain ones to draw
-    each as its class (PuVAE). Resumes from `folder`; the attacked validation images are kept in `attacks`.
+    each, from one with noise on its pixels, as a class that the classifier takes it for (PuVAE). Resumes from
+    `folder`; the attacked validation images are kept in `attacks`.
 
     Raises:
         CheckpointError: see `fit`.
@@ -99,7 +99,7 @@ def _conditional(
 
     def batch_loss(indices: Tensor, step: int) -> tuple[Tensor, Mapping[str, float]]:
         images, labels = train.images[indices].to(device), train.labels[indices].to(device)
-        seen = _moved(images, config.pixel_noise)
+        seen = _moved(images, config.pixel_noise, config.share_moved)
         logits, mean, log_variance = _as_classes(module, seen, labels)
         loss, drawn = elbo(logits, images, mean, log_variance, config.kl_weight)
         losses = {"bound": loss.item(), "reconstruction": drawn.item(), "cross_entropy": math.nan}
@@ -124,10 +124,8 @@ def _as_classes(module: PuVAE, images: Tensor, labels: Tensor) -> tuple[Tensor, 
     return module.explain(images, nn.functional.one_hot(labels, CLASSES).float(), noise)
 
 
-def _moved(images: Tensor, most: float) -> Tensor:
-    """The images with every pixel of three in four moved by one distance up to `most`, up or down by chance."""
+def _moved(images: Tensor, most: float, share: float) -> Tensor:
+    """The images with every pixel of a share of them moved by one distance up to `most`, up or down by chance."""
     shape = (len(images), 1, 1, 1)
-    distances = (
-        most * torch.rand(shape, device=images.device) * (torch.rand(shape, device=images.device) < _SHARE_MOVED)
-    )
+    distances = most * torch.rand(shape, device=images.device) * (torch.rand(shape, device=images.device) < share)
     return (images + distances * torch.randn_like(images).sign()).clamp(0, 1)

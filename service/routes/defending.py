@@ -16,7 +16,8 @@ from service.state import ServiceState
 async def defended(
     request: Request, state: ServiceState, timer: Stopwatch, data: bytes, query: DefendedQuery
 ) -> tuple[Defense, Defended]:
-    """The answer, computed with whatever else waits; not computed where the client hangs up before.
+    """The answer, computed with whatever else waits; not computed where the client hangs up before, and not to its end
+    where it is slow and the client hangs up meanwhile.
 
     Raises:
         ImageError: the bytes are no picture.

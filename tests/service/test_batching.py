@@ -148,16 +148,18 @@ def test_a_question_that_nobody_waits_for_is_never_computed_and_frees_its_place(
 
 
 class Cord:
-    """What ends a batch: remembers where it was entered, and whether it was pulled."""
+    """What ends a batch: remembers whether it was entered, off the event loop, left, and pulled."""
 
     def __init__(self) -> None:
-        self.entered = self.pulled = False
+        self.entered = Event()
+        self.left = self.pulled = False
 
     def __enter__(self) -> None:
-        self.entered = current_thread() is not main_thread()
+        assert current_thread() is not main_thread()
+        self.entered.set()
 
     def __exit__(self, *_: object) -> None:
-        pass
+        self.left = True
 
     def interrupt(self) -> None:
         self.pulled = True
@@ -173,15 +175,18 @@ def test_a_batch_is_ended_once_nobody_waits_for_any_of_it_and_not_before() -> No
     async def scenario(batcher: Echo, compute: Doubler) -> None:
         with held(compute):
             first, second = ask(batcher, 1), ask(batcher, 2)
-            while batcher.waiting:
+            while not cords:
                 await asyncio.sleep(0)
+            assert await asyncio.to_thread(cords[0].entered.wait, 10)
             first.cancel()
             await asyncio.sleep(0.01)
-            assert [(cord.entered, cord.pulled) for cord in cords] == [(True, False)]
+            assert not cords[0].pulled
             second.cancel()
             await asyncio.sleep(0.01)
             assert cords[0].pulled
+            assert not cords[0].left
         assert await ask(batcher, 3) == 6
+        assert cords[0].left
 
     run(scenario, interruption=cord)
 

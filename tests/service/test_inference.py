@@ -12,13 +12,12 @@ from threading import Thread
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 import pytest
-from onnx import TensorProto, helper
 
 from service.errors import DeviceError
 from service.inference import Interruption, Runtime, usable_cpus
+from tests.service.loops import adding
 
 
 def classifier_file(models_dir: Path) -> Path:
@@ -137,48 +136,27 @@ def _resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_a_run_is_ended_from_another_thread_inside_its_loop_and_others_go_on(tmp_path: Path) -> None:
+def test_a_run_is_ended_from_another_thread_inside_its_loop_and_no_other_run_is(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """A loop of hours, as Defense-GAN's descent is one of seconds."""
-    session = Runtime("cpu", threads=1).open(_endless(tmp_path / "endless.onnx"))
-    ended: list[str] = []
+    endless = Runtime("cpu", threads=1).open(adding(tmp_path / "endless.onnx", turns=2**40))
+    short = Runtime("cpu", threads=1).open(adding(tmp_path / "short.onnx", turns=3))
+    sums: list[float] = []
 
     def compute(interruption: Interruption) -> None:
         with interruption, pytest.raises(Exception, match="terminate flag"):
-            session.run(images=np.zeros((1,), np.float32))
-        ended.append("ended")
+            endless.run(images=np.zeros((1,), np.float32))
+        sums.append(short.run(images=np.zeros((1,), np.float32))["sum"].item())  # the thread can run others again
 
-    interruption = Interruption()
-    worker = Thread(target=compute, args=(interruption,), daemon=True)
-    worker.start()
-    worker.join(0.2)
-    assert ended == []
-    interruption.interrupt()
-    worker.join(30)
-    assert ended == ["ended"]
-    short = Runtime("cpu", threads=1).open(_endless(tmp_path / "short.onnx", turns=3))
-    with Interruption():
-        assert short.run(images=np.zeros((1,), np.float32))["sum"] == 3
-
-
-def _endless(path: Path, turns: int = 2**40) -> Path:
-    """A graph that adds 1 so often."""
-    scalar, one = helper.make_tensor_value_info, helper.make_tensor("one", TensorProto.FLOAT, (1,), [1.0])
-    body = helper.make_graph(
-        [helper.make_node("Identity", ["going"], ["goes_on"]), helper.make_node("Add", ["before", "one"], ["after"])],
-        "turn",
-        [
-            scalar("number", TensorProto.INT64, ()),
-            scalar("going", TensorProto.BOOL, ()),
-            scalar("before", TensorProto.FLOAT, (1,)),
-        ],
-        [scalar("goes_on", TensorProto.BOOL, ()), scalar("after", TensorProto.FLOAT, (1,))],
-    )
-    graph = helper.make_graph(
-        [helper.make_node("Loop", ["turns", "", "images"], ["sum"], body=body)],
-        "endless",
-        [scalar("images", TensorProto.FLOAT, (1,))],
-        [scalar("sum", TensorProto.FLOAT, (1,))],
-        [helper.make_tensor("turns", TensorProto.INT64, (), [turns]), one],
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-    return path
+    interruptions = [Interruption(), Interruption()]
+    workers = [Thread(target=compute, args=(interruption,), daemon=True) for interruption in interruptions]
+    for worker in workers:
+        worker.start()
+    workers[0].join(0.2)
+    for n, (interruption, worker) in enumerate(zip(interruptions, workers, strict=True)):
+        assert len(sums) == n
+        interruption.interrupt()
+        worker.join(30)
+    assert sums == [3, 3]
+    assert capfd.readouterr().err == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 
 from training import descent_curve
 from training.data import Examples
-from training.pipeline import Pipeline, freeze
+from training.pipeline import Pipeline, TorchWhiteBox, freeze
+from training.protocols import RIVALS_FGSM_EPS
 from training.purifiers.defense_gan import DefenseGAN
 
 
@@ -44,10 +46,18 @@ def test_every_point_is_what_a_descent_of_that_length_gives(pipeline: Pipeline, 
     points = descent_curve.measure("mnist", Examples(images, labels), tmp_path)
     assert [(point.steps, point.restarts) for point in points] == [(2, 1), (2, 2), (4, 1), (4, 2)]
     assert [point.work for point in points] == [0.25, 0.5, 0.5, 1.0]
-    # The labels are what the longest descent is called, which shorter ones differ from.
-    assert points[-1].clean_accuracy == 1
-    assert points[0].clean_accuracy < 1
     assert {point.n for point in points} == {30}
+    signs = TorchWhiteBox(pipeline.classifier).loss_gradient(images, labels)[1].sign()
+    attacked = (images + RIVALS_FGSM_EPS * signs).clamp(0, 1)
+    for point in points:
+        alone = DefenseGAN(steps=point.steps, restarts=point.restarts)
+        alone.generator = cast(DefenseGAN, pipeline.purifier.purifier).generator
+        own = Pipeline(alone, pipeline.classifier)
+        noise = torch.zeros(30, *alone.noise_shape)
+        clean, robust = ((own(seen, noise).argmax(dim=1) == labels).float().mean() for seen in (images, attacked))
+        assert point.clean_accuracy == pytest.approx(clean.item(), abs=1e-4)
+        assert point.robust_accuracy == pytest.approx(robust.item(), abs=1e-4)
+    assert len({point.clean_accuracy for point in points}) > 1
 
 
 def test_points_of_another_data_set_stay_and_those_of_the_same_are_replaced(pipeline: Pipeline, tmp_path: Path) -> None:

@@ -63,15 +63,42 @@ def test_puvae_gives_the_candidate_nearest_to_each_image() -> None:
             torch.testing.assert_close(found, candidates[distances.argmin()])
 
 
-def test_puvaes_encoder_reads_moved_pixels_of_three_images_in_four_and_never_leaves_the_range() -> None:
+def test_pixels_are_moved_both_ways_by_one_distance_an_image_in_a_share_of_them_and_within_the_range() -> None:
     torch.manual_seed(0)
     images = torch.full((400, 1, 28, 28), 0.5)
-    moved = (train_vae_module._moved(images, 0.4) - images).abs().flatten(1)
-    assert (moved.std(dim=1) < 1e-6).all()  # one distance an image
-    assert 0.2 < (moved[:, 0] == 0).float().mean() < 0.3
-    assert 0.35 < moved.max() <= 0.4
-    assert torch.equal(train_vae_module._moved(images, 0.0), images)
-    assert train_vae_module._moved(torch.ones_like(images), 0.4).max() <= 1
+    moves = (train_vae_module._moved(images, 0.4, 0.75) - images).flatten(1)
+    assert (moves.abs().std(dim=1) < 1e-6).all()
+    assert 0.2 < (moves[:, 0] == 0).float().mean() < 0.3
+    assert 0.35 < moves.max() <= 0.4
+    assert moves.min() == pytest.approx(-moves.max().item())
+    assert torch.equal(train_vae_module._moved(images, 0.0, 0.75), images)
+    extremes = torch.cat([torch.zeros_like(images), torch.ones_like(images)])
+    moved = train_vae_module._moved(extremes, 0.4, 1.0)
+    assert (moved.min().item(), moved.max().item()) == (0, 1)
+
+
+def test_puvae_encodes_the_moved_images_and_draws_the_clean_ones(
+    examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = PuVAE()
+    encoded: list[Tensor] = []
+    drawn: list[Tensor] = []
+    explain = module.explain
+
+    def watched(images: Tensor, labels: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        encoded.append(images)
+        return explain(images, labels, noise)
+
+    def bound(logits: Tensor, images: Tensor, *rest: object) -> tuple[Tensor, Tensor]:
+        drawn.append(images)
+        return logits.mean(), logits.mean()
+
+    monkeypatch.setattr(module, "explain", watched)
+    monkeypatch.setattr(train_vae_module, "elbo", bound)
+    config = VaeConfig("puvae", _SCHEDULE, pixel_noise=0.5, share_moved=1.0)
+    train_vae_module._conditional(examples, module, nn.Identity(), config, _CPU)(torch.arange(20), 0)
+    assert torch.equal(drawn[0], examples.images[:20])
+    assert (encoded[0] != drawn[0]).flatten(1).any(dim=1).all()
 
 
 def test_defense_gan_comes_nearer_with_every_doubling_of_its_steps_and_keeps_the_best_start() -> None:
@@ -153,6 +180,23 @@ def test_the_players_of_the_game_move_in_turn_and_only_by_their_own_loss(example
         assert moved == moves
 
 
+def test_the_generators_turn_keeps_the_bound_and_raises_the_critics_score(examples: Examples) -> None:
+    torch.manual_seed(0)
+    players = train_gan._Players(DefenseGAN().generator)
+    config = GanConfig("defense_gan", start=_SCHEDULE, schedule=_SCHEDULE, critic_steps=1, game_weight=0.5)
+    codes = torch.randn(64, *DefenseGAN().noise_shape)[:, 0]
+    loss, shown = train_gan._game(examples, players, config, _CPU)(torch.arange(20), 1)
+    assert loss.item() == pytest.approx(shown["bound"] + 0.5 * shown["generator"], rel=1e-5)
+    before = players.critic(players.generator(codes)).mean()
+    loss, _ = train_gan._game(examples, players, replace(config, game_weight=1e3), _CPU)(torch.arange(20), 1)
+    loss.backward()  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        for weight in players.generator.parameters():
+            assert weight.grad is not None
+            weight.sub_(1e-3 * weight.grad / weight.grad.norm())
+        assert players.critic(players.generator(codes)).mean() > before
+
+
 def test_a_gan_is_trained_in_two_stages_and_returns_a_defense(examples: Examples, tmp_path: Path) -> None:
     short = replace(_SCHEDULE, epochs=1)
     config = GanConfig("defense_gan", start=short, schedule=short, critic_steps=1)
@@ -166,27 +210,44 @@ def test_a_gan_is_trained_in_two_stages_and_returns_a_defense(examples: Examples
 
 
 def test_the_classifier_judges_puvaes_candidates_from_its_epoch_on_as_their_own_class_and_as_others(
-    examples: Examples,
+    examples: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[int] = []
+    judged: list[Tensor] = []
+    drawn_as: list[Tensor] = []
+    module = PuVAE()
+    explain, cross_entropy = module.explain, nn.functional.cross_entropy
 
-    class Judge(nn.Module):
-        def forward(self, images: Tensor) -> Tensor:
-            asked.append(len(images))
-            return images.flatten(1)[:, :10]
+    def watched(images: Tensor, labels: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        drawn_as.append(labels.argmax(dim=1))
+        return explain(images, labels, noise)
 
+    def judge(answers: Tensor, labels: Tensor) -> Tensor:
+        judged.append(labels)
+        return cross_entropy(answers, labels)
+
+    monkeypatch.setattr(module, "explain", watched)
+    monkeypatch.setattr(nn.functional, "cross_entropy", judge)
     config = VaeConfig("puvae", _SCHEDULE, classifier_epoch=1, classifier_weight=0.5, classifier_share=0.2)
-
-    def lost(config: VaeConfig, step: int) -> tuple[float, float]:
-        torch.manual_seed(0)
-        loss, losses = train_vae_module._conditional(examples, PuVAE(), Judge(), config, _CPU)(torch.arange(20), step)
-        return loss.item(), losses["cross_entropy"]
-
+    classifier = freeze(TinyClassifier())
     steps_per_epoch = len(examples) // _SCHEDULE.batch_size
-    plain, unjudged = lost(config, steps_per_epoch - 1)
+
+    def lost(config: VaeConfig, step: int) -> tuple[float, float, float]:
+        """The loss, the cross-entropy in it, and the length of the decoder's gradient."""
+        torch.manual_seed(0)
+        loss, losses = train_vae_module._conditional(examples, module, classifier, config, _CPU)(torch.arange(20), step)
+        module.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        weight = next(module.decoder.parameters()).grad
+        assert weight is not None
+        return loss.item(), losses["cross_entropy"], weight.norm().item()
+
+    plain, unjudged, gradient = lost(config, steps_per_epoch - 1)
     assert math.isnan(unjudged)
-    assert asked == []
-    judged, cross_entropy = lost(config, steps_per_epoch)
-    assert asked == [2 * 4]  # a fifth of the batch, twice
-    assert judged == pytest.approx(plain + 0.5 * cross_entropy, rel=1e-5)
+    assert judged == []
+    loss, judgement, with_judge = lost(config, steps_per_epoch)
+    assert loss == pytest.approx(plain + 0.5 * judgement, rel=1e-5)
+    assert with_judge != pytest.approx(gradient, rel=1e-4)
+    own, others = examples.labels[:4], drawn_as[-1]
+    assert torch.equal(judged[0], torch.cat([own, others]))
+    assert not torch.equal(own, others)
     assert lost(replace(config, classifier_weight=0.0), steps_per_epoch)[0] == pytest.approx(plain)
