@@ -160,6 +160,9 @@ PURIFIERS = {
 }
 
 
+AUTOENCODERS = tuple(dict.fromkeys(defense for _, defense in PURIFIERS))
+
+
 @dataclass(frozen=True)
 class VaeConfig:
     """A variational auto-encoder as a purifier; the words of the mix as in `PurifierConfig`.

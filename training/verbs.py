@@ -10,11 +10,11 @@ from typing import TypeVar
 import torch
 
 from service import manifest as manifests
-from training import classifiers, data, descent_curve, devices, served
-from training.attack_sets import RECIPE, clean_logits
+from training import data, descent_curve, devices
+from training.attack_sets import clean_logits
 from training.attacked_examples import AttackedExamples, attack_training_set
-from training.classifiers.vgg16 import VGG16
 from training.config import (
+    AUTOENCODERS,
     CLASSIFIERS,
     DISTILLATION,
     GENERATIVE,
@@ -29,11 +29,8 @@ from training.distill import distill
 from training.errors import CheckpointError, TrainingError
 from training.evaluate import evaluate
 from training.export import export_dataset, export_defense
-from training.fingerprint import fingerprint
-from training.fitting import read_config
-from training.plans import TrainedClassifier, TrainedPurifier
+from training.plans import TrainedPurifier
 from training.protocols import DEFAULT_SIZES, Sizes
-from training.purifiers import ARCHITECTURES
 from training.quantized_classifier import quantize_classifier
 from training.ray_tasks import RayTasks
 from training.report import write_report
@@ -43,6 +40,7 @@ from training.train_gan import train_gan
 from training.train_purifier import train_purifier
 from training.train_vae import train_vae
 from training.triton import write_repository
+from training.work_folder import WorkFolder
 from training.workers import Processes
 
 Config = TypeVar("Config", ClassifierConfig, PurifierConfig, VaeConfig, GanConfig, DistillationConfig)
@@ -63,49 +61,44 @@ def run_classifier(options: argparse.Namespace) -> None:
 def run_purifier(options: argparse.Namespace) -> None:
     """Train a purifier, ours or a rival's."""
     device = devices.resolve(options.device)
-    classifier = _trained_classifier(options).to(device).to(memory_format=torch.channels_last)
+    work = _work(options)
+    classifier = work.classifier().to(device).to(memory_format=torch.channels_last)
     validation = _load(options, "validation")
-    folder = options.work_dir / options.dataset
-    attacks = _attacks(options, classifier)
-    place = folder / options.defense
-    if options.defense not in GENERATIVE:
-        config = _configured(PURIFIERS[options.dataset, options.defense], options)
-        attacked = _attacked(options, classifier, config, device)
-        kept = attacks / "validation"
-        train_purifier(attacked, validation, classifier, config=config, device=device, folder=place, attacks=kept)
+    place, attacks = work.place(options.defense), work.attacks(classifier)
+    config = GENERATIVE.get(options.defense) or PURIFIERS[options.dataset, options.defense]
+    if isinstance(config, GanConfig):
+        config, train = _configured(config, options), _load(options, "train")
+        train_gan(train, validation, classifier, config=config, device=device, folder=place)
         return
-    generative = GENERATIVE[options.defense]
-    train = _load(options, "train")
-    if isinstance(generative, GanConfig):
-        generative = _configured(generative, options)
-        train_gan(train, validation, classifier, config=generative, device=device, folder=place)
-        return
-    generative = _configured(generative, options)
-    seen = _attacked(options, classifier, generative, device) if generative.attacked_images else train
     kept = attacks / "validation"
-    train_vae(seen, validation, classifier, config=generative, device=device, folder=place, attacks=kept)
+    if isinstance(config, VaeConfig):
+        config = _configured(config, options)
+        train = _load(options, "train").first(config.images)
+        seen = _attacked(train, classifier, config, attacks, device) if config.attacked_images else train
+        train_vae(seen, validation, classifier, config=config, device=device, folder=place, attacks=kept)
+        return
+    config = _configured(config, options)
+    attacked = _attacked(_load(options, "train"), classifier, config, attacks, device)
+    train_purifier(attacked, validation, classifier, config=config, device=device, folder=place, attacks=kept)
 
 
 def _attacked(
-    options: argparse.Namespace, classifier: torch.nn.Module, config: PurifierConfig | VaeConfig, device: torch.device
+    train: data.Examples,
+    classifier: torch.nn.Module,
+    config: PurifierConfig | VaeConfig,
+    attacks: Path,
+    device: torch.device,
 ) -> AttackedExamples:
-    train = _load(options, "train")
-    train = train.first(config.images) if isinstance(config, VaeConfig) else train
-    folder = _attacks(options, classifier) / f"{len(train)}"
-    return attack_training_set(classifier, train, config=config, device=device, folder=folder)
-
-
-def _attacks(options: argparse.Namespace, classifier: torch.nn.Module) -> Path:
-    folder: Path = options.work_dir / options.dataset / f"attacks-{fingerprint(classifier)}-{RECIPE}"
-    return folder
+    return attack_training_set(classifier, train, config=config, device=device, folder=attacks / f"{len(train)}")
 
 
 def run_distill(options: argparse.Namespace) -> None:
     """Train the distilled classifier."""
     device = devices.resolve(options.device)
-    classifier = _trained_classifier(options).to(device).to(memory_format=torch.channels_last)
+    work = _work(options)
+    classifier = work.classifier().to(device).to(memory_format=torch.channels_last)
     train = _load(options, "train")
-    answers = clean_logits(classifier, train, _attacks(options, classifier) / f"{len(train)}", device=device)
+    answers = clean_logits(classifier, train, work.attacks(classifier) / f"{len(train)}", device=device)
     distill(
         train,
         answers,
@@ -113,7 +106,7 @@ def run_distill(options: argparse.Namespace) -> None:
         config=_configured(DISTILLATION, options),
         backbone=options.backbone,
         device=device,
-        folder=options.work_dir / options.dataset / "distillation",
+        folder=work.place("distillation"),
     )
 
 
@@ -124,17 +117,17 @@ def run_export(options: argparse.Namespace) -> None:
         return
     if options.dataset is None:
         raise TrainingError(f"export needs --dataset or --triton; allowed data sets: {', '.join(data.DATASETS)}")
-    folder = options.work_dir / options.dataset
+    work = _work(options)
     test = _load(options, "test")
     if options.defense is not None:
-        export_defense(options.dataset, _trained(folder, options.defense), test=test, models=options.models_dir)
+        export_defense(options.dataset, work.trained(options.defense), test=test, models=options.models_dir)
         return
-    trained = [_trained(folder, defense) for defense in defenses() if (folder / defense / "weights.pt").exists()]
+    trained = [work.trained(defense) for defense in AUTOENCODERS if work.holds(defense)]
     if not trained:
-        raise CheckpointError(f"{folder} holds no purifier; run `python -m training purifier` first")
+        raise CheckpointError(f"{work.place('')} holds no purifier; run `python -m training purifier` first")
     export_dataset(
         options.dataset,
-        TrainedClassifier(_trained_classifier(options), read_config(folder / "classifier")),
+        work.trained_classifier(),
         tuple(purifier for purifier in trained if isinstance(purifier, TrainedPurifier)),
         test=test,
         models=options.models_dir,
@@ -145,18 +138,6 @@ def _export_to_triton(options: argparse.Namespace) -> None:
     datasets = [options.dataset] if options.dataset else manifests.read(options.models_dir).datasets
     names = write_repository(options.models_dir, options.triton, datasets, options.device)
     print(f"{options.triton}: {', '.join(names)}")
-
-
-def _trained(folder: Path, defense: str) -> TrainedPurifier | TrainedClassifier:
-    """A defense as the work folder holds it."""
-    config = read_config(folder / defense)
-    if defense == "distillation":
-        student = classifiers.ARCHITECTURES[config["architecture"]]()
-        student.load_state_dict(torch.load(folder / defense / "weights.pt", map_location="cpu", weights_only=True))
-        return TrainedClassifier(student, config, defense)
-    module = ARCHITECTURES[config["architecture"]](config["noise_std"])
-    module.load_state_dict(torch.load(folder / defense / "weights.pt", map_location="cpu", weights_only=True))
-    return TrainedPurifier(defense, module, config)
 
 
 def run_quantize(options: argparse.Namespace) -> None:
@@ -212,22 +193,14 @@ def run_table3(options: argparse.Namespace) -> None:
 def run_all(options: argparse.Namespace) -> None:
     """From the data to exported, verified graphs."""
     run_classifier(options)
-    for defense in defenses():
+    for defense in AUTOENCODERS:
         run_purifier(argparse.Namespace(**{**vars(options), "defense": defense}))
     run_export(argparse.Namespace(**vars(options), defense=None, triton=None))
     run_quantize(options)
 
 
-def _trained_classifier(options: argparse.Namespace) -> torch.nn.Module:
-    """What the work folder holds; where nothing was trained there, the shipped one."""
-    path = options.work_dir / options.dataset / "classifier" / "weights.pt"
-    if not path.exists():
-        if not (options.models_dir / manifests.FILE_NAME).exists():
-            raise CheckpointError(f"{path} does not exist; run `python -m training classifier` first")
-        return served.load_classifier(options.models_dir, manifests.read(options.models_dir), options.dataset)
-    classifier = VGG16()
-    classifier.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    return classifier.eval()
+def _work(options: argparse.Namespace) -> WorkFolder:
+    return WorkFolder(options.work_dir, options.dataset, options.models_dir)
 
 
 def _load(options: argparse.Namespace, split: data.Split) -> data.Examples:
@@ -249,8 +222,3 @@ def _workers(options: argparse.Namespace) -> Processes | RayTasks:
     if options.ray is None:
         return Processes(options.workers)
     return RayTasks(options.ray, options.models_dir, options.ray_gpus)
-
-
-def defenses() -> tuple[str, ...]:
-    """The auto-encoders that there is a configuration of."""
-    return tuple(dict.fromkeys(defense for _, defense in PURIFIERS))
