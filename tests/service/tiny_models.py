@@ -38,6 +38,39 @@ _SOFTMAX_WEIGHT: Spec = ("softmax_weight", ["N", 1])
 _LOGITS: Spec = ("logits", ["N", 10])
 _PURIFIED: Spec = ("purified_images", ["N", 1, 28, 28])
 _GRADIENT: Spec = ("images_gradient", ["N", 1, 28, 28])
+_Kind = tuple[str, str, list[Any], list[Spec], list[Spec]]
+_node = helper.make_node
+_FLATTEN = [_node("Reshape", ["images", "flat"], ["pixels"])]
+_PURIFY = [
+    *_FLATTEN,
+    _node("Mul", ["pixels", "contrast"], ["halved"]),
+    _node("Add", ["halved", "boost"], ["boosted"]),
+    _node("MatMul", ["noise", "mixing"], ["drawn"]),
+    _node("Add", ["boosted", "drawn"], ["unclipped"]),
+    _node("Clip", ["unclipped", "zero", "one"], ["clean"]),
+]
+_VECTOR = [
+    _node("Softmax", ["logits"], ["probabilities"], axis=1),
+    _node("Add", ["one", "cotangent"], ["but_the_label"]),
+    _node("Mul", ["probabilities", "but_the_label"], ["others"]),
+    # Not ReduceSum, whose order of adding depends on the size of the batch.
+    _node("MatMul", ["others", "all_classes"], ["sum_of_others"]),
+    _node("Mul", ["cotangent", "sum_of_others"], ["of_the_label"]),
+    _node("Add", ["others", "of_the_label"], ["cross_entropy"]),
+    _node("Mul", ["softmax_weight", "cross_entropy"], ["weighted"]),
+    _node("Sub", ["one", "softmax_weight"], ["other_weight"]),
+    _node("Mul", ["other_weight", "cotangent"], ["any_loss"]),
+    _node("Add", ["weighted", "any_loss"], ["by_logits"]),
+    _node("MatMul", ["by_logits", "WT"], ["by_pixels"]),
+]
+_THROUGH = [
+    _node("Greater", ["unclipped", "zero"], ["above"]),
+    _node("Less", ["unclipped", "one"], ["below"]),
+    _node("And", ["above", "below"], ["free"]),
+    _node("Cast", ["free"], ["passes"], to=TensorProto.FLOAT),
+    _node("Mul", ["by_pixels", "passes"], ["masked"]),
+    _node("Mul", ["masked", "contrast"], ["by_images"]),
+]
 
 
 def band_of(dataset: str, label: int) -> int:
@@ -66,6 +99,22 @@ def build(folder: Path) -> Path:
 
 
 def _write_graphs(folder: Path, dataset: str) -> list[dict[str, Any]]:
+    constants, kinds = _constants(dataset), _kinds()
+    if dataset == "mnist":
+        # A further defense, loaded on first use, without a gradient.
+        further = ("purifier", "pipeline")
+        kinds += [(kind, "puvae", nodes, takes, gives) for kind, _, nodes, takes, gives in kinds if kind in further]
+    written = [_write_graph(folder, dataset, constants, *kind) for kind in kinds]
+    if dataset == "mnist":
+        distilled = constants["W"][:, [1, 0, *range(2, BANDS)]] / 2
+        other = {**constants, "W": distilled, "WT": distilled.T.copy()}
+        for kind, _, *rest in kinds[:2]:
+            written.append(_write_graph(folder, dataset, other, kind, "distillation", *rest))
+    return written
+
+
+def _constants(dataset: str) -> dict[str, Array]:
+    """What the nodes name: the weights of the classifier, and what the purifier does."""
     weights = np.zeros((784, 10), np.float32)
     for label in range(10):
         start = BAND * band_of(dataset, label)
@@ -74,7 +123,7 @@ def _write_graphs(folder: Path, dataset: str) -> list[dict[str, Any]]:
     start = BAND * band_of(dataset, BOOSTED)
     boost[0, start : start + BAND] = BOOST
     mixing = np.random.default_rng(7).standard_normal((NOISE, 784)).astype(np.float32) * np.float32(0.05)
-    constants: dict[str, Array] = {
+    return {
         "W": weights,
         "WT": weights.T.copy(),
         "boost": boost,
@@ -86,74 +135,35 @@ def _write_graphs(folder: Path, dataset: str) -> list[dict[str, Any]]:
         "flat": np.array([-1, 784]),
         "square": np.array([-1, 1, 28, 28]),
     }
-    node = helper.make_node
-    flatten = [node("Reshape", ["images", "flat"], ["pixels"])]
-    purify = [
-        *flatten,
-        node("Mul", ["pixels", "contrast"], ["halved"]),
-        node("Add", ["halved", "boost"], ["boosted"]),
-        node("MatMul", ["noise", "mixing"], ["drawn"]),
-        node("Add", ["boosted", "drawn"], ["unclipped"]),
-        node("Clip", ["unclipped", "zero", "one"], ["clean"]),
-    ]
-    vector = [
-        node("Softmax", ["logits"], ["probabilities"], axis=1),
-        node("Add", ["one", "cotangent"], ["but_the_label"]),
-        node("Mul", ["probabilities", "but_the_label"], ["others"]),
-        # Not ReduceSum, whose order of adding depends on the size of the batch.
-        node("MatMul", ["others", "all_classes"], ["sum_of_others"]),
-        node("Mul", ["cotangent", "sum_of_others"], ["of_the_label"]),
-        node("Add", ["others", "of_the_label"], ["cross_entropy"]),
-        node("Mul", ["softmax_weight", "cross_entropy"], ["weighted"]),
-        node("Sub", ["one", "softmax_weight"], ["other_weight"]),
-        node("Mul", ["other_weight", "cotangent"], ["any_loss"]),
-        node("Add", ["weighted", "any_loss"], ["by_logits"]),
-        node("MatMul", ["by_logits", "WT"], ["by_pixels"]),
-    ]
-    through = [
-        node("Greater", ["unclipped", "zero"], ["above"]),
-        node("Less", ["unclipped", "one"], ["below"]),
-        node("And", ["above", "below"], ["free"]),
-        node("Cast", ["free"], ["passes"], to=TensorProto.FLOAT),
-        node("Mul", ["by_pixels", "passes"], ["masked"]),
-        node("Mul", ["masked", "contrast"], ["by_images"]),
-    ]
-    classify = [*flatten, node("MatMul", ["pixels", "W"], ["logits"])]
-    judge = [*purify, node("MatMul", ["clean", "W"], ["logits"])]
-    unflatten = node("Reshape", ["clean", "square"], ["purified_images"])
-    bend = {"by_pixels": node("Reshape", ["by_pixels", "square"], ["images_gradient"])}
-    bend["by_images"] = node("Reshape", ["by_images", "square"], ["images_gradient"])
+
+
+def _kinds() -> list[_Kind]:
+    """The classifier, the purifier and the two together, and the gradients of those that name a class."""
+    classify = [*_FLATTEN, _node("MatMul", ["pixels", "W"], ["logits"])]
+    judge = [*_PURIFY, _node("MatMul", ["clean", "W"], ["logits"])]
+    unflatten = _node("Reshape", ["clean", "square"], ["purified_images"])
+    bend = {"by_pixels": _node("Reshape", ["by_pixels", "square"], ["images_gradient"])}
+    bend["by_images"] = _node("Reshape", ["by_images", "square"], ["images_gradient"])
     cotangents = [_COTANGENT, _SOFTMAX_WEIGHT]
-    kinds: list[tuple[str, str, list[Any], list[Spec], list[Spec]]] = [
+    return [
         ("classifier", "none", classify, [_IMAGES], [_LOGITS]),
         (
             "classifier_gradient",
             "none",
-            [*classify, *vector, bend["by_pixels"]],
+            [*classify, *_VECTOR, bend["by_pixels"]],
             [_IMAGES, *cotangents],
             [_LOGITS, _GRADIENT],
         ),
-        ("purifier", "autoencoder", [*purify, unflatten], [_IMAGES, _NOISE], [_PURIFIED]),
+        ("purifier", "autoencoder", [*_PURIFY, unflatten], [_IMAGES, _NOISE], [_PURIFIED]),
         ("pipeline", "autoencoder", judge, [_IMAGES, _NOISE], [_LOGITS]),
         (
             "pipeline_gradient",
             "autoencoder",
-            [*judge, *vector, *through, bend["by_images"]],
+            [*judge, *_VECTOR, *_THROUGH, bend["by_images"]],
             [_IMAGES, _NOISE, *cotangents],
             [_LOGITS, _GRADIENT],
         ),
     ]
-    if dataset == "mnist":
-        # A further defense, loaded on first use, without a gradient.
-        kinds.append(("purifier", "puvae", [*purify, unflatten], [_IMAGES, _NOISE], [_PURIFIED]))
-        kinds.append(("pipeline", "puvae", judge, [_IMAGES, _NOISE], [_LOGITS]))
-    written = [_write_graph(folder, dataset, constants, *kind) for kind in kinds]
-    if dataset == "mnist":
-        distilled = weights[:, [1, 0, *range(2, BANDS)]] / 2
-        other = {**constants, "W": distilled, "WT": distilled.T.copy()}
-        for kind, _, *rest in kinds[:2]:
-            written.append(_write_graph(folder, dataset, other, kind, "distillation", *rest))
-    return written
 
 
 def _write_graph(

@@ -27,8 +27,8 @@ from training.weights import round_to_stored_precision
 CONFIG: dict[str, Any] = {"seed": 3, "architecture": "autoencoder_paper", "noise_std": 1.0}
 
 
-@pytest.fixture
-def test_set(examples: Examples) -> Examples:
+@pytest.fixture(name="test_images")
+def _test_images(examples: Examples) -> Examples:
     repeated = torch.arange(240) % 60
     return Examples(examples.images[repeated], examples.labels[repeated])
 
@@ -49,24 +49,26 @@ def first_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def exported(
-    classifier: nn.Module, purifier: nn.Module, test_set: Examples, first_export: Path, tmp_path: Path
+    classifier: nn.Module, purifier: nn.Module, test_images: Examples, first_export: Path, tmp_path: Path
 ) -> Path:
     """A copy of the export of `classifier` and `purifier`, which are the same for each test."""
     round_to_stored_precision(classifier)
     if not first_export.exists():
         trained = TrainedPurifier("autoencoder", purifier, CONFIG)
-        export_dataset("mnist", TrainedClassifier(classifier, CONFIG), (trained,), test=test_set, models=first_export)
+        export_dataset(
+            "mnist", TrainedClassifier(classifier, CONFIG), (trained,), test=test_images, models=first_export
+        )
     return shutil.copytree(first_export, tmp_path / "models")
 
 
 def test_the_service_loads_the_export_and_answers_as_torch_does(
-    exported: Path, classifier: nn.Module, purifier: nn.Module, test_set: Examples
+    exported: Path, classifier: nn.Module, purifier: nn.Module, test_images: Examples
 ) -> None:
     catalog = Catalog.load(exported, "cpu")
     selftest.check(catalog)
     recorded = {graph.kind for graph in catalog.manifest.graphs if len(graph.golden or ()) == selftest.SAMPLES}
     assert recorded == {"classifier", "pipeline"}
-    images, labels = test_set.images[:5], test_set.labels[:5]
+    images, labels = test_images.images[:5], test_images.labels[:5]
     np.testing.assert_allclose(
         catalog.classifier("mnist").logits(images.numpy()), classifier(images).numpy(), atol=1e-4
     )
@@ -80,11 +82,11 @@ def test_the_service_loads_the_export_and_answers_as_torch_does(
 
 
 def test_the_fused_pipeline_equals_purifier_then_classifier(
-    exported: Path, classifier: nn.Module, purifier: nn.Module, test_set: Examples
+    exported: Path, classifier: nn.Module, purifier: nn.Module, test_images: Examples
 ) -> None:
     catalog = Catalog.load(exported, "cpu")
     _, session = catalog.pipeline("mnist", "autoencoder")
-    images, noise = test_set.images[:4], torch.randn(4, 10)
+    images, noise = test_images.images[:4], torch.randn(4, 10)
     expected = Pipeline(purifier, classifier)(images, noise)
     found = session.run(images=images.numpy(), noise=noise.numpy())["logits"]
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-4)
@@ -99,13 +101,13 @@ def test_weights_are_stored_once_for_all_graphs(exported: Path, classifier: nn.M
 
 
 def test_a_graphs_hash_changes_with_its_weights(
-    exported: Path, classifier: nn.Module, purifier: nn.Module, test_set: Examples
+    exported: Path, classifier: nn.Module, purifier: nn.Module, test_images: Examples
 ) -> None:
     before = {graph.name: graph.sha256 for graph in Catalog.load(exported, "cpu").manifest.graphs}
     with torch.no_grad():
         purifier.get_parameter("decoder.0.weight").mul_(2)
     trained = TrainedPurifier("autoencoder", purifier, CONFIG)
-    export_dataset("mnist", TrainedClassifier(classifier, CONFIG), (trained,), test=test_set, models=exported)
+    export_dataset("mnist", TrainedClassifier(classifier, CONFIG), (trained,), test=test_images, models=exported)
     after = {graph.name: graph.sha256 for graph in Catalog.load(exported, "cpu").manifest.graphs}
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {"mnist/autoencoder", "mnist/autoencoder_pipeline", "mnist/autoencoder_pipeline_gradient"}
@@ -117,11 +119,11 @@ def test_exported_weights_can_be_read_back_by_name(exported: Path, classifier: n
         assert torch.equal(stored[name], tensor), name
 
 
-def test_the_manifest_states_what_was_measured(exported: Path, classifier: nn.Module, test_set: Examples) -> None:
+def test_the_manifest_states_what_was_measured(exported: Path, classifier: nn.Module, test_images: Examples) -> None:
     manifest = Catalog.load(exported, "cpu").manifest
     kinds = [graph.kind for graph in manifest.graphs]
     assert kinds == ["classifier", "classifier_gradient", "purifier", "pipeline", "pipeline_gradient"]
-    right = (classifier(test_set.images).argmax(1) == test_set.labels).float().mean().item()
+    right = (classifier(test_images.images).argmax(1) == test_images.labels).float().mean().item()
     measured = manifest.graph("mnist", "classifier").accuracy
     assert measured is not None
     assert measured.clean_accuracy == pytest.approx(right, abs=1e-6)
@@ -129,33 +131,35 @@ def test_the_manifest_states_what_was_measured(exported: Path, classifier: nn.Mo
     assert all(graph.training == CONFIG and graph.seed == 3 for graph in manifest.graphs)
 
 
-def test_samples_are_the_first_of_each_class_in_turn(exported: Path, test_set: Examples) -> None:
+def test_samples_are_the_first_of_each_class_in_turn(exported: Path, test_images: Examples) -> None:
     samples = Catalog.load(exported, "cpu").samples("mnist")
     assert samples.images.shape == (200, 28, 28)
     assert samples.labels[:20].tolist() == [*range(10), *range(10)]
-    np.testing.assert_array_equal(samples.images[3], (test_set.images[3, 0] * 255).numpy().astype(np.uint8))
+    np.testing.assert_array_equal(samples.images[3], (test_images.images[3, 0] * 255).numpy().astype(np.uint8))
 
 
 def test_exporting_one_dataset_keeps_the_other(
-    exported: Path, classifier: nn.Module, purifier: nn.Module, test_set: Examples
+    exported: Path, classifier: nn.Module, purifier: nn.Module, test_images: Examples
 ) -> None:
     before = (exported / "mnist" / "classifier.onnx").read_bytes()
     trained = TrainedPurifier("autoencoder", purifier, CONFIG)
-    export_dataset("fashion-mnist", TrainedClassifier(classifier, CONFIG), (trained,), test=test_set, models=exported)
+    export_dataset(
+        "fashion-mnist", TrainedClassifier(classifier, CONFIG), (trained,), test=test_images, models=exported
+    )
     assert Catalog.load(exported, "cpu").datasets == ("mnist", "fashion-mnist")
     assert (exported / "mnist" / "classifier.onnx").read_bytes() == before
 
 
 def test_a_graph_that_deviates_from_torch_fails_the_export(
-    exported: Path, classifier: nn.Module, test_set: Examples
+    exported: Path, classifier: nn.Module, test_images: Examples
 ) -> None:
     session = Runtime("cpu").open(exported / "mnist" / "classifier.onnx")
     spec = (TensorSpec(name="images", shape=("N", 1, 28, 28)),)
-    verify_parity(classifier, session, spec, test_set.images[:4])
+    verify_parity(classifier, session, spec, test_images.images[:4])
     with torch.no_grad():
         classifier.get_parameter("head.bias")[0] += 0.001
     with pytest.raises(ExportError, match=r"'logits' deviates from torch by 1.0.e-03; allowed: 1.00e-04"):
-        verify_parity(classifier, session, spec, test_set.images[:4])
+        verify_parity(classifier, session, spec, test_images.images[:4])
 
 
 def test_weights_that_were_not_rounded_are_refused(tmp_path: Path) -> None:
