@@ -109,6 +109,7 @@ def _add_evaluate(add: Add) -> None:
         ("sweep-n", "test images for the other budgets and noises"),
         ("check-n", "test images for what only the checks need"),
         ("slow-n", "test images for the attacks of the zoo that take seconds an image"),
+        ("long-n", "test images for the attacks of the zoo that take a hundred gradients an image"),
     ):
         evaluate.add_argument(f"--{name}", type=_positive, help=text)
     workers = evaluate.add_mutually_exclusive_group()

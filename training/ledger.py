@@ -10,7 +10,7 @@ from training import confusions, metrics, results
 from training.commit import current_commit
 from training.crafting import Array
 from training.measurement import AttackSpec, View, attack_name, knowledge
-from training.results import Row
+from training.results import Row, largest
 from training.served import artefact, is_current
 
 
@@ -26,9 +26,11 @@ class Ledger:
         self._counts = confusions.read(models / confusions.FILE_NAME)
 
     def find(self, blank: Row) -> Row | None:
-        """The row that measured the same on the same graphs; None where there is none with its confusions."""
-        row = self._rows.get(blank.key)
-        return row if row is not None and confusions.identity(row) in self._counts else None
+        """The row that measured the same on the same graphs, on as many images or more; None where there is none with
+        its confusions.
+        """
+        same = (row for row in self._rows.values() if row.n >= blank.n and replace(row, n=blank.n).key == blank.key)
+        return largest([row for row in same if confusions.identity(row) in self._counts])
 
     def blank(self, spec: AttackSpec, view: View, n: int) -> Row:
         """A row that says what is to be measured."""

@@ -14,6 +14,8 @@ QUERYING = frozenset({name for name, attack in ATTACKS.items() if attack.access 
 _NEAREST = frozenset(name for name, attack in ATTACKS.items() if attack.aim == "distance")
 # They take seconds an image: few images, in small chunks, so that many processes share them and little is lost.
 SLOW = frozenset({"lbfgs", "cw", "jsma", "one_pixel", "geoda", "hopskipjump"})
+# They take a hundred gradients an image and more: seconds on a CPU, nothing on a GPU.
+LONG = frozenset({"apgd_ce", "apgd_dlr", "ddn", "deepfool"})
 # What an attack calls its length, of which it has one at most.
 LENGTHS = ("steps", "max_queries", "generations")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from service.catalog import NO_DEFENSE
 from training import zoo
-from training.measurement import CLEAN, SLOW, UNDEFENDED, AttackSpec, Measurement, Noise, View
+from training.measurement import CLEAN, LONG, SLOW, UNDEFENDED, AttackSpec, Measurement, Noise, View
 
 FGSM_EPS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 1.0, 1.5)
 PGD_EPS = (0.05, 0.1, 0.15, 0.2, 0.3)
@@ -36,8 +36,8 @@ _PGD = AttackSpec("pgd", HEADLINE_PGD_EPS, steps=PGD_STEPS, random_start=True)
 
 @dataclass(frozen=True)
 class Sizes:
-    """Test images for the paper's Table 2 (FGSM and clean; PGD), for all else, for what only the checks need, and for
-    attacks and defenses that take seconds an image.
+    """Test images for the paper's Table 2 (FGSM and clean; PGD), for all else, for what only the checks need, for
+    attacks and defenses that take seconds an image, and for the attacks of the zoo that take a hundred gradients.
     """
 
     n: int
@@ -45,6 +45,7 @@ class Sizes:
     sweep_n: int
     check_n: int
     slow_n: int = 100
+    long_n: int = 500
 
 
 DEFAULT_SIZES = {
@@ -127,7 +128,8 @@ def _zoo(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
     served = zero_noise(defenses[0])
     yield Measurement(CLEAN, sizes.n, (UNDEFENDED, served))
     for spec in zoo.specs():
-        n = sizes.slow_n if spec.attack in SLOW | {"square"} else sizes.n
+        few = {**dict.fromkeys(SLOW | {"square"}, sizes.slow_n), **dict.fromkeys(LONG, sizes.long_n)}
+        n = few.get(spec.attack, sizes.n)
         yield Measurement(spec, n, (UNDEFENDED, served))
         yield Measurement(replace(spec, defense=defenses[0]), n, (served,))
 

@@ -23,7 +23,7 @@ from training.results import Row
 from training.workers import Processes
 from training.zoo import specs
 
-SIZES = Sizes(n=60, pgd_n=20, sweep_n=30, check_n=10, slow_n=2)
+SIZES = Sizes(n=60, pgd_n=20, sweep_n=30, check_n=10, slow_n=2, long_n=4)
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,9 @@ def probed(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Probes, name, lambda *_: Outcome("passed", "not asked."))
 
 
-def _evaluate(models: Path, examples: Examples, protocol: str = "quick", *, again: bool = False) -> list[Row]:
+def _evaluate(
+    models: Path, examples: Examples, protocol: str = "quick", *, again: bool = False, sizes: Sizes = SIZES
+) -> list[Row]:
     """The protocol's rows; whether an untrained net passes the gates is another matter."""
     rows: list[Row] = []
     try:
@@ -46,7 +48,7 @@ def _evaluate(models: Path, examples: Examples, protocol: str = "quick", *, agai
             models=models,
             cache=models.parent / "cache",
             device=torch.device("cpu"),
-            sizes=SIZES,
+            sizes=sizes,
             workers=Processes(1),
             again=again,
         )
@@ -120,6 +122,8 @@ def test_the_zoo_has_a_row_of_each_attack_undefended_oblivious_and_through_the_p
         found = {(row.defense, row.knowledge) for row in own}
         assert found == {("none", alone), ("autoencoder", "oblivious"), ("autoencoder", through)}
     assert {row.n for row in results.select(rows, attack="cw")} == {2}
+    assert {row.n for row in results.select(rows, attack="ddn")} == {4}
+    assert {row.n for row in results.select(rows, attack="bim")} == {60}
 
 
 def test_a_second_run_takes_every_row_as_it_is(
@@ -134,6 +138,14 @@ def test_a_second_run_takes_every_row_as_it_is(
     assert _evaluate(models, examples) == first
     with pytest.raises(AssertionError, match="measured again"):
         _evaluate(models, examples, again=True)
+
+
+def test_what_was_measured_on_more_images_is_not_measured_on_fewer(models: Path, examples: Examples) -> None:
+    first = _evaluate(models, examples)
+    fewer = _evaluate(models, examples, sizes=replace(SIZES, n=SIZES.n - 1))
+    assert fewer == first
+    more = _evaluate(models, examples, sizes=replace(SIZES, pgd_n=SIZES.pgd_n + 1))
+    assert {row.n for row in results.select(more, attack="pgd")} == {SIZES.pgd_n + 1}
 
 
 def test_again_keeps_the_images_and_asks_the_graphs_anew(
