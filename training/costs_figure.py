@@ -22,7 +22,7 @@ _LOOKS = {"fgsm": ("s", ORANGE), "pgd": ("o", BLUE)}
 _PRINTED = {DEFAULT_DEFENSE: "auto-encoder", "puvae": "PuVAE", "defense_gan": "Defense-GAN"}
 _LINE_HEIGHT = 0.045
 _LABEL_DECADES = 1.2
-_GAP = 1.25
+_GAP = 1.35
 _FASTER = 0.8
 
 
@@ -49,7 +49,7 @@ def drawn(rows: Sequence[Row], timings: Sequence[Latency], datasets: Sequence[st
         points = [*_ours(axis, rows, own, dataset), *(_the_papers(axis) if dataset == "mnist" else [])]
         axis.set(xscale="log", ylim=(-0.04, 1.06), title=TITLES.get(dataset, dataset))
         axis.set_xlabel("time to purify one picture: multiples of our auto-encoder's")
-        axis.margins(x=0.38)
+        axis.margins(x=0.6)
         axis.grid(lw=0.5, alpha=0.4)
         _label(axis, points)
     axes[0].set_ylabel("accuracy under attack")
@@ -96,13 +96,12 @@ def _the_papers(axis: Axes) -> list[_Point]:
 
 
 def _label(axis: Axes, points: Sequence[_Point]) -> None:
-    """Beside each point its title, moved down where another one stands: ours on the right, left of ours the others."""
+    """Beside each point its title, moved down where another one stands; on the left of those that are faster than ours."""
     edge = axis.get_xlim()[0]
     placed: list[tuple[bool, float, float]] = []
     for point in sorted(points, key=lambda point: -point.accuracy):
-        on_the_left = point.ratio is not None and (point.color == GREY or point.ratio < _FASTER)
+        on_the_left = point.ratio is not None and point.ratio < _FASTER
         height = point.accuracy + (_LINE_HEIGHT / 2 if point.ratio is None else 0)
-        height -= _LINE_HEIGHT * 0.8 if point.color == GREY else 0
         place = math.log10(point.ratio or edge)
         while any(
             side == on_the_left and abs(place - x) < _LABEL_DECADES and abs(height - y) < _LINE_HEIGHT
