@@ -96,7 +96,7 @@ def _the_papers(axis: Axes) -> list[_Point]:
 
 
 def _label(axis: Axes, points: Sequence[_Point]) -> None:
-    """Beside each point its title, moved down where another one stands; on the left of those that are faster than ours."""
+    """Beside each point its title, moved down where another one stands."""
     edge = axis.get_xlim()[0]
     placed: list[tuple[bool, float, float]] = []
     for point in sorted(points, key=lambda point: -point.accuracy):
