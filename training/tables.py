@@ -33,16 +33,19 @@ _FGSM, _LEAST_LIKELY, _PGD = (
     ("fgsm_least_likely", HEADLINE_FGSM_EPS),
     ("pgd", HEADLINE_PGD_EPS),
 )
-_WORST = ("worst_case", HEADLINE_PGD_EPS)
+_AUTO_PGD, _WORST = ("apgd_ce", HEADLINE_PGD_EPS), ("worst_case", HEADLINE_PGD_EPS)
 TITLES = {
     "fgsm": "FGSM {:g}¹",
     "fgsm_least_likely": "FGSM {:g}¹ towards the least likely class",
     "pgd": "PGD {:g}",
+    "apgd_ce": "Auto-PGD {:g}",
     "worst_case": "worst case of all attacks within {:g}",
 }
 # What is shown of attackers at the headline budget of PGD, strongest knowledge first.
 _INFORMED = {
     "pgd": "PGD",
+    "apgd_ce": "Auto-PGD on cross-entropy",
+    "apgd_dlr": "Auto-PGD on the difference of logits ratio",
     "pgd_identity": "PGD, backward as if the purifier changed nothing (BPDA)",
     "pgd_transfer": "PGD images made through the paper's architecture",
     "square": "Square, by queries alone",
@@ -78,6 +81,7 @@ def find(
         "dataset": dataset,
         "defense": defense,
         "noise": zero_noise(defense).noise if noise is None else noise,
+        "norm": "linf",
         "eps": attack[1],
     }
     steps = {"steps": PGD_STEPS} if attack[0] == "pgd" else {}
@@ -91,7 +95,8 @@ def summary(rows: Sequence[Row], datasets: Sequence[str]) -> str:
     lines = []
     for dataset in datasets:
         lines += _against_the_paper(rows, dataset)
-        for attack, title in ((_PGD, f"PGD {_PGD[1]:g} through the purifier"), (_WORST, TITLES["worst_case"])):
+        through = ((attack, f"{TITLES[attack[0]]} through the purifier") for attack in (_PGD, _AUTO_PGD))
+        for attack, title in (*through, (_WORST, TITLES["worst_case"])):
             ours, theirs = (find(rows, dataset, attack, name, "adaptive") for name in (DEFAULT_DEFENSE, PAPER_DEFENSE))
             cells = _interleaved([NOT_MEASURED, share(ours), share(theirs)], (None, None))
             lines.append([dataset, title.format(attack[1]), "**adaptive**", *cells])
@@ -124,14 +129,14 @@ def informed(rows: Sequence[Row], datasets: Sequence[str], masked: Sequence[str]
     lines = []
     for dataset in datasets:
         shown = {}
-        own = select(rows, dataset=dataset, defense=DEFAULT_DEFENSE, eps=HEADLINE_PGD_EPS)
+        own = select(rows, dataset=dataset, defense=DEFAULT_DEFENSE, norm="linf", eps=HEADLINE_PGD_EPS)
         for row in sorted(own, key=lambda row: (row.n, -row.seed)):
             if row.attack in _INFORMED and (row.attack != "pgd" or row.steps == PGD_STEPS):
                 shown[_KNOWLEDGE.index(row.knowledge), list(_INFORMED).index(row.attack), row.noise, row.eot] = row
         for _, row in sorted(shown.items()):
             flagged = dataset in masked and (row.attack, row.knowledge, row.noise) == ("pgd", "adaptive", "zero")
             cell = share(row) + (" **masked**" if flagged else "")
-            looks = str(row.eot) if row.attack.startswith("pgd") else NOT_MEASURED
+            looks = str(row.eot) if row.attack.startswith(("pgd", "apgd")) else NOT_MEASURED
             lines.append([dataset, _INFORMED[row.attack], row.knowledge, row.noise, looks, cell])
     return table(["data set", "attack, ε = 0.15", "attacker", "latent noise", "looks a gradient", "defended"], lines)
 

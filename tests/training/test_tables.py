@@ -29,11 +29,14 @@ def _headline() -> list[Row]:
 
 
 def test_the_summary_sets_the_papers_figures_and_the_attackers_knowledge_beside_ours() -> None:
-    text = tables.summary(_headline(), ("mnist",))
+    stronger = replace(ADAPTIVE, attack="apgd_ce", steps=100, n=500, robust_accuracy=0.004)
+    euclidean = replace(stronger, norm="l2", n=1_000, robust_accuracy=0.9)
+    text = tables.summary([*_headline(), stronger, euclidean], ("mnist",))
     fgsm = ["oblivious", "0.9500", "0.2648", "0.9500", "0.9209", "0.9500"]
     assert _line(text, "mnist", "FGSM 0.6¹") == ["mnist", "FGSM 0.6¹", *fgsm]
     adaptive = ["**adaptive**", "–", "–", "0.0100 [0.005, 0.018] (n 1,000)", "–", "–"]
     assert _line(text, "mnist", "PGD 0.15 through the purifier")[2:] == adaptive
+    assert _line(text, "mnist", "Auto-PGD 0.15 through the purifier")[5] == "0.0040 [0.005, 0.018] (n 500)"
     assert _line(text, "mnist", "none")[3:] == ["0.9900", "0.9901", "0.9900", "–", "0.9900"]
     assert "beyond the information limit" in text
 
