@@ -26,6 +26,8 @@ from service.state import ServiceState
 _REFUSED = 2
 # How long connections that were accepted last get to send their request.
 _LINGER_S = 1.0
+# How long a request that is refused at the end has to be answered so.
+_LAST_WORD_S = 0.5
 
 
 class Server(uvicorn.Server):
@@ -51,13 +53,18 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop listening, and after a drain give the last connections time to be answered, each then closed."""
+        """Stop listening, and after a drain give the last connections time to be answered, each then closed.
+
+        What is not answered shortly before that time ends is refused: uvicorn would cut it off with a bare 500.
+        """
         for server in self.servers:
             server.close()
         if self._state.settings.drain_s > 0 and not self.force_exit:
             deadline = asyncio.get_running_loop().time() + _LINGER_S
             while self.server_state.connections and asyncio.get_running_loop().time() < deadline:
                 await asyncio.sleep(0.01)
+        left_s = max(self._state.settings.shutdown_timeout_s - _LAST_WORD_S, 0)
+        asyncio.get_running_loop().call_later(left_s, self._state.end)
         await super().shutdown(sockets)
 
 

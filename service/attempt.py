@@ -61,19 +61,37 @@ class Goal:
     eot: int = 0
     seed: int = 0
 
-    def victim(self, catalog: Catalog, route: Plan) -> BlackBox:
-        """The attacked model, with its gradient where the attack takes one.
+    def check(self, catalog: Catalog, route: Plan) -> None:
+        """Refuse what can't be attacked, or not so. Opens no graph.
 
         Raises:
-            ParameterError: the data set or the defense is unknown, there is none to attack, or no noise to average.
+            ParameterError: the data set or the defense is unknown, there is none to attack, its gradient is needed and
+                not shipped, or no noise to average; the attack has no targeted form, or leads to `label` itself.
         """
+        has_purifier = catalog.has_purifier(self.dataset, self.defense)
         if self.target == "pipeline" and self.defense == NO_DEFENSE:
             raise ParameterError("target=pipeline needs a defense, and defense is 'none'; allowed: target=classifier")
-        if self.eot and (self.target == "classifier" or catalog.purifier(self.dataset, self.defense) is None):
+        if self.eot and (self.target == "classifier" or not has_purifier):
             raise ParameterError(
                 f"eot is {self.eot}, and target={self.target} with defense={self.defense} draws no noise; allowed: 0, "
                 "or target=pipeline with a purifier"
             )
+        if route.attack.access == "gradients":
+            catalog.gradient(self.dataset, NO_DEFENSE if self.target == "classifier" else self.defense)
+        if self.target_label is None:
+            return
+        if not route.attack.can_be_targeted:
+            raise ParameterError(
+                f"target_label is {self.target_label}, and method={route.attack.name} has no targeted form; allowed "
+                f"with it: {', '.join(name for name, attack in ATTACKS.items() if attack.can_be_targeted)}"
+            )
+        if self.target_label == self.label:
+            raise ParameterError(
+                f"target_label is {self.target_label}, which is the label itself; allowed: another class"
+            )
+
+    def victim(self, catalog: Catalog, route: Plan) -> BlackBox:
+        """The attacked model, with its gradient where the attack takes one."""
         if self.target == "classifier":
             return catalog.white_box(self.dataset)
         # Without draws the noise is zero, whatever the seed of the attack.
@@ -142,10 +160,10 @@ def attempt(
     """Attack one image (1, 1, 28, 28) and judge the result.
 
     Raises:
-        ParameterError: the data set, defense or target is not to be had, `target_label` is the label, or this attack
-            has no targeted form.
+        ParameterError: `goal.check` refuses it, or `target_label` is what the classifier answers already.
         ServiceError: the leash was cut.
     """
+    goal.check(catalog, route)
     # What is attacked is what is judged: an int8 classifier draws its border elsewhere, and has no gradient.
     defense = Defense.of(catalog, goal.dataset, goal.defense, "fp32")
     victim = Leashed(goal.victim(catalog, route), leash or Leash())
@@ -172,19 +190,15 @@ def attempt(
 def _run(route: Plan, victim: WhiteBox, image: FloatArray, goal: Goal, label: int) -> Result:
     targeted = goal.target_label is not None
     aim = np.array([goal.target_label if targeted else label], dtype=np.int64)
-    if targeted and not route.attack.can_be_targeted:
-        raise ParameterError(
-            f"target_label is {goal.target_label}, and method={route.attack.name} has no targeted form; allowed with "
-            f"it: {', '.join(name for name, attack in ATTACKS.items() if attack.can_be_targeted)}"
-        )
     return route.run(victim, image, aim, targeted=targeted, seed=goal.seed)
 
 
 def _label(defense: Defense, image: FloatArray, goal: Goal) -> int:
     label = predict(defense.plain, image)[0].label if goal.label is None else goal.label
     if goal.target_label == label:
-        source = "what the classifier answers already" if goal.label is None else "the label itself"
-        raise ParameterError(f"target_label is {goal.target_label}, which is {source}; allowed: another class")
+        raise ParameterError(
+            f"target_label is {goal.target_label}, which is what the classifier answers already; allowed: another class"
+        )
     return label
 
 

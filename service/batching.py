@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
-from service.errors import AbandonedError, BusyError, NotReadyError, TimeLimitError
+from service.errors import SHUTTING_DOWN, AbandonedError, BusyError, NotReadyError, TimeLimitError
 from service.latency import Stopwatch
 
 _LOGGER = logging.getLogger(__name__)
@@ -171,7 +171,11 @@ class Batcher(Generic[_Key, _Item, _Answer]):
                     self._fail_all("the batcher failed and is being restarted; try again in a moment")
                     await asyncio.sleep(_PAUSE_S)
         finally:
-            self._fail_all("the server is shutting down; send new requests elsewhere")
+            self.end()
+
+    def end(self) -> None:
+        """Refuse what waits, what is computed and whatever comes."""
+        self._fail_all(SHUTTING_DOWN)
 
     async def _batches(self) -> None:
         worker = ThreadPoolExecutor(1, thread_name_prefix="batcher")

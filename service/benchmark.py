@@ -21,7 +21,6 @@ from service.catalog import NO_DEFENSE, Catalog, FloatArray, noise
 from service.errors import ServiceError, StartupError, shortened
 from service.images import from_bytes
 from service.latency import percentiles
-from service.leash import Leash
 from service.manifest import Graph
 from service.prediction import Defense
 from service.settings import Settings, why_refused
@@ -65,9 +64,7 @@ class Timing:
         }
 
 
-def benchmark(
-    catalog: Catalog, dataset: str, defense: str, *, batch: int, repeats: int, leash: Leash | None = None
-) -> list[Timing]:
+def benchmark(catalog: Catalog, dataset: str, defense: str, *, batch: int, repeats: int) -> list[Timing]:
     """Time each stage `repeats` times on a batch of shipped samples; two calls before it are not counted.
 
     After ten seconds of a stage no further call of it begins, and of a slow graph all calls count. A defense without
@@ -75,7 +72,6 @@ def benchmark(
 
     Raises:
         ParameterError: the data set or the defense is unknown.
-        AbandonedError: the leash was cut.
     """
     names = catalog.defenses(dataset) if defense == ALL else (defense,)
     images = _images(catalog, dataset, batch)
@@ -84,7 +80,7 @@ def benchmark(
     for name in names:
         for stage, graph, call in _stages(catalog, dataset, name, images):
             if graph.name not in timed:
-                timed[graph.name] = _time(call, repeats, leash or Leash(), warm_up=0 if graph.slow else _WARM_UP)
+                timed[graph.name] = _time(call, repeats, warm_up=0 if graph.slow else _WARM_UP)
             provider, runtime = catalog.provider(graph) or "", f"onnxruntime {catalog.runtime.version}"
             timings.append(Timing(stage, graph, name, batch, provider, runtime, timed[graph.name]))
     return timings
@@ -107,12 +103,11 @@ def _stages(
     ]
 
 
-def _time(call: Callable[[], object], repeats: int, leash: Leash, *, warm_up: int) -> tuple[float, ...]:
+def _time(call: Callable[[], object], repeats: int, *, warm_up: int) -> tuple[float, ...]:
     for _ in range(warm_up):
         call()
     durations_ms: list[float] = []
     while len(durations_ms) < repeats and sum(durations_ms) < 1000 * STAGE_S:
-        leash.feel()
         began = time.perf_counter()
         call()
         durations_ms.append((time.perf_counter() - began) * 1000)

@@ -165,6 +165,14 @@ class Catalog:
         graph = self.manifest.purifier(dataset, self._named(dataset, defense))
         return None if graph is None else Purifier(graph, self._sessions.of(graph))
 
+    def has_purifier(self, dataset: str, defense: str) -> bool:
+        """Whether a defense puts a purifier before its classifier.
+
+        Raises:
+            ParameterError: the data set or the defense is unknown.
+        """
+        return self.manifest.purifier(dataset, self._named(dataset, defense)) is not None
+
     def check_purifies(self, dataset: str, defense: str) -> None:
         """A defense gives an image back: it has a purifier, or is none at all.
 
@@ -197,7 +205,7 @@ class Catalog:
             ParameterError: the data set or the defense is unknown, or no gradient is shipped for it.
         """
         purifier = self.purifier(dataset, defense)
-        gradient = self._sessions.of(self._gradient(dataset, defense))
+        gradient = self._sessions.of(self.gradient(dataset, defense))
         if purifier is None:
             return GradientModel(self.classifier(dataset, defense, "fp32").session, gradient)
         _, pipeline = self.pipeline(dataset, defense)
@@ -248,7 +256,13 @@ class Catalog:
     def _samples(self) -> Mapping[str, SampleSet]:
         return {entry.dataset: read_samples(self.folder, entry) for entry in self.manifest.samples}
 
-    def _gradient(self, dataset: str, defense: str) -> manifests.Graph:
+    def gradient(self, dataset: str, defense: str) -> manifests.Graph:
+        """The graph that has the gradient of the plain classifier ('none') or of the whole of a defense.
+
+        Raises:
+            ParameterError: the data set or the defense is unknown, or no gradient is shipped for it.
+        """
+        self._named(dataset, defense)
         kinds = {"classifier_gradient", "pipeline_gradient"}
         shipped = {g.defense: g for g in self.manifest.graphs if g.dataset == dataset and g.kind in kinds}
         if defense not in shipped:

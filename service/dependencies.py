@@ -18,6 +18,7 @@ from service.catalog import Catalog
 from service.errors import ParameterError, shortened
 from service.holds import Hold
 from service.latency import Stopwatch
+from service.leash import Leash
 from service.state import ServiceState
 
 
@@ -79,6 +80,18 @@ async def no_body(request: Request, state: State) -> None:
 
 ImageBytes = Annotated[bytes, Depends(_image_bytes)]
 OptionalImageBytes = Annotated[bytes | None, Depends(_optional_image_bytes)]
+
+
+@asynccontextmanager
+async def leash_on(request: Request, state: ServiceState, limit_s: float | None = None) -> AsyncGenerator[Leash, None]:
+    """A leash for long work, cut where the client hangs up meanwhile or the server ends. See `cut_when_gone`."""
+    leash = Leash(limit_s)
+    state.leashes.add(leash)
+    try:
+        async with cut_when_gone(request, leash.cut):
+            yield leash
+    finally:
+        state.leashes.discard(leash)
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import ClassVar
 
+SHUTTING_DOWN = "the server is shutting down; send new requests elsewhere"
 _QUOTED = 80
 
 

@@ -11,6 +11,7 @@ import anyio.to_thread
 
 from service.errors import BusyError
 from service.latency import Stopwatch
+from service.leash import Leash
 
 _T = TypeVar("_T")
 
@@ -38,12 +39,16 @@ class Lane:
         """Jobs that wait for one."""
         return self._admitted - self.running
 
-    async def run(self, job: Callable[[], _T], stopwatch: Stopwatch) -> _T:
+    async def run(self, job: Callable[[], _T], stopwatch: Stopwatch, leash: Leash | None = None) -> _T:
         """The job's result, computed in a thread; the wait for a free one is timed as stage `queue`.
+
+        Where the leash is cut a job that waits gives up its place, and one that runs ends.
 
         Raises:
             BusyError: as many jobs as allowed wait already.
+            ServiceError: the leash was cut, or its time is over.
         """
+        leash = leash or Leash()
         if self._admitted >= self._workers + self._max_waiting:
             raise BusyError(
                 f"{self._workers} {self.name} requests are running and {self._max_waiting} are waiting, which "
@@ -54,9 +59,14 @@ class Lane:
 
         def timed() -> _T:
             stopwatch.add("queue", (time.perf_counter() - asked) * 1000)
-            return job()
+            with leash.holding():
+                return job()
 
         try:
-            return await anyio.to_thread.run_sync(timed, limiter=self._limiter)
+            with anyio.CancelScope() as waiting:
+                leash.when_cut(waiting.cancel)
+                return await anyio.to_thread.run_sync(timed, limiter=self._limiter)
         finally:
             self._admitted -= 1
+        leash.feel()
+        raise AssertionError("only a cut leash ends the wait")

@@ -1,54 +1,92 @@
-"""What holds a long attack back: its client hangs up, or its time is over. Knows no HTTP."""
+"""What ends long work: its client hangs up, its time is over, or the server ends. Knows no HTTP."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from threading import Event
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from threading import Timer
 from typing import Any, cast
 
 import numpy as np
 
 from service.attacks import Array, BlackBox, Cotangent, WhiteBox
-from service.errors import AbandonedError, TimeLimitError
+from service.errors import AbandonedError, ServiceError, TimeLimitError
+from service.inference import Interruption
 
-# Images that a victim is asked for at once: more take no less time each, and longer until the leash is felt.
+# Images that a victim is asked for at once: more take no less time each, and more memory.
 _LARGEST_BATCH = 64
 
 
 class Leash:
-    """Held by whoever waits for the work, and felt by the work between two looks at its victim.
+    """Held by whoever waits for the work, and felt by the work: between two looks at its victim, and inside of one.
 
     Args:
-        limit_s: seconds that the work may take, from its first look on; None for as long as it likes.
+        limit_s: seconds that the work may take, its wait for a thread not counted; None for as long as it likes.
     """
 
     def __init__(self, limit_s: float | None = None) -> None:
         self._limit_s = limit_s
-        self._cut = Event()
-        self._started: float | None = None
+        self._reason: ServiceError | None = None
+        self._interruption = Interruption()
+        self._when_cut: list[Callable[[], None]] = []
 
-    def cut(self) -> None:
-        """Nobody waits any more."""
-        self._cut.set()
+    def cut(self, reason: ServiceError | None = None) -> None:
+        """End the work for a reason; by default, nobody waits any more. Called from the event loop."""
+        self._end(reason or AbandonedError("the client hung up before its request was answered"))
+        for call in self._when_cut:
+            call()
+
+    def when_cut(self, call: Callable[[], None]) -> None:
+        """Have something called where the leash is cut; at once where it is already."""
+        self._when_cut.append(call)
+        if self._reason is not None:
+            call()
+
+    @contextmanager
+    def holding(self) -> Generator[None, None, None]:
+        """The block is the work: its time is limited, and the sessions that it runs end where the leash does.
+
+        Raises:
+            AbandonedError: nobody waits for the result.
+            TimeLimitError: the time is over.
+            ServiceError: the reason for which the leash was cut.
+        """
+        timer = Timer(self._limit_s or 0, self._expire)
+        timer.daemon = True
+        if self._limit_s is not None:
+            timer.start()
+        try:
+            with self._interruption:
+                self.feel()
+                yield
+        except ServiceError:
+            raise
+        except Exception:
+            self.feel()  # a run that was ended raises an error of ONNX Runtime's
+            raise
+        finally:
+            timer.cancel()
 
     def feel(self) -> None:
         """Go on, or not.
 
         Raises:
-            AbandonedError: nobody waits for the result.
-            TimeLimitError: the time is over.
+            ServiceError: as `holding`.
         """
-        now = time.monotonic()
-        if self._started is None:
-            self._started = now
-        if self._cut.is_set():
-            raise AbandonedError("the client hung up before its request was answered")
-        if self._limit_s is not None and now - self._started > self._limit_s:
-            raise TimeLimitError(
+        if self._reason is not None:
+            raise self._reason
+
+    def _end(self, reason: ServiceError) -> None:
+        self._reason = self._reason or reason
+        self._interruption.interrupt()
+
+    def _expire(self) -> None:
+        self._end(
+            TimeLimitError(
                 f"the attack did not end within {self._limit_s:g} s, which is all that is allowed; ask for less: "
                 "fewer steps, restarts, queries or draws"
             )
+        )
 
 
 class Leashed:

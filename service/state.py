@@ -8,11 +8,12 @@ from typing import Any, Protocol
 from service.batching import Batcher
 from service.catalog import Catalog
 from service.drift import SecondLooks
-from service.errors import NotReadyError
+from service.errors import SHUTTING_DOWN, NotReadyError
 from service.holds import Holds
 from service.inference import Interruption
 from service.lanes import Lane
 from service.latency import LatencyBook, Stopwatch
+from service.leash import Leash
 from service.metrics import Metrics
 from service.oip.execution import Execution
 from service.oip.models import Model
@@ -58,6 +59,7 @@ class ServiceState:
         self.pictures = Lane("decoding", workers=settings.workers, max_waiting=settings.max_waiting)
         self.heavy = Lane("attack or benchmark", workers=1, max_waiting=settings.max_waiting_attacks)
         self.tensors = Lane("tensor", workers=settings.workers, max_waiting=settings.max_waiting)
+        self.leashes: set[Leash] = set()
         self.inferences = Statistics()
         self.second_looks = SecondLooks(self.batcher, self.metrics, self.defense)
         self.catalog: Catalog | None = None
@@ -83,10 +85,18 @@ class ServiceState:
             NotReadyError: they are not loaded, the batcher has failed or hangs, or the server is shutting down.
         """
         if self.draining:
-            raise NotReadyError("the server is shutting down; send new requests elsewhere")
+            raise NotReadyError(SHUTTING_DOWN)
         if (trouble := self.batcher.trouble) is not None:
             raise NotReadyError(trouble)
         return self.loaded()
+
+    def end(self) -> None:
+        """Answer what still waits or is computed with a refusal, before its connections are cut."""
+        self.draining = True
+        for leash in tuple(self.leashes):
+            leash.cut(NotReadyError(SHUTTING_DOWN))
+        for batcher in (self.batcher, self.slow):
+            batcher.end()
 
     def batcher_of(self, asked: _Answering) -> Batcher[_Answering, Any, Any]:
         """Who computes the answers of a defense or a graph."""

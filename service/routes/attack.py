@@ -10,11 +10,10 @@ from service import images
 from service.attacks import ATTACKS, Plan
 from service.attempt import Attempt, Goal, attempt, knowledge_of, plan
 from service.catalog import Catalog, FloatArray
-from service.dependencies import Models, OptionalImageBytes, State, Timer, cut_when_gone, no_parameters
+from service.dependencies import Models, OptionalImageBytes, State, Timer, leash_on, no_parameters
 from service.errors import ParameterError
 from service.latency import Stopwatch
-from service.leash import Leash
-from service.routes import encoding
+from service.routes import decoding, encoding
 from service.routes.documentation import OF_PICTURES, image_body, method_parameters, png, refusals
 from service.schemas.answers import (
     AttackAnswer,
@@ -26,6 +25,7 @@ from service.schemas.answers import (
 )
 from service.schemas.methods import MethodAnswer, MethodsAnswer
 from service.schemas.queries import AttackQuery
+from service.state import ServiceState
 
 router = APIRouter(tags=["attack"])
 HEADERS = {
@@ -64,15 +64,10 @@ async def attack(
     """Attack the picture in the body, or a shipped sample. Stops where the client hangs up or time is over."""
     media_type = encoding.accepted(request, (encoding.JSON, encoding.PNG))
     goal, route = _goal(query), plan(query.method, query.norm, **query.given)
-    leash = Leash(state.settings.attack_timeout_s)
-
-    def job() -> tuple[Attempt, int | None]:
-        leash.feel()  # it may have hung up while it waited
-        image, true_label = _subject(catalog, query, data, timer)
-        return attempt(catalog, image, goal, route, timer, leash), true_label
-
-    async with cut_when_gone(request, leash.cut):
-        result, true_label = await state.heavy.run(job, timer)
+    goal.check(catalog, route)
+    image, true_label = await _subject(state, catalog, query, data, timer)
+    async with leash_on(request, state, state.settings.attack_timeout_s) as leash:
+        result = await state.heavy.run(lambda: attempt(catalog, image, goal, route, timer, leash), timer, leash)
     if media_type == encoding.PNG:
         headers = {**_headers(result), "Vary": "Accept"}
         return encoding.png_response(result.after_rounding.adversarial.image, headers)
@@ -84,20 +79,21 @@ def _goal(query: AttackQuery) -> Goal:
     return Goal(query.dataset, query.defense, query.target, query.label, query.target_label, query.eot, query.seed)
 
 
-def _subject(
-    catalog: Catalog, query: AttackQuery, data: bytes | None, timer: Stopwatch
+async def _subject(
+    state: ServiceState, catalog: Catalog, query: AttackQuery, data: bytes | None, timer: Stopwatch
 ) -> tuple[FloatArray, int | None]:
     """The image to attack, and its true label where it is a shipped sample.
 
     Raises:
         ParameterError: there is a body and a sample, neither, or no such sample.
+        ImageError: the bytes are no picture.
     """
+    if data is not None and query.sample is None:
+        return await decoding.decoded(state, timer, data), None
+    if data is not None or query.sample is None:
+        found = "neither a body nor a sample is" if data is None else "both a body and a sample are"
+        raise ParameterError(f"{found} given; allowed: a picture as the body, or sample=N, exactly one of them")
     with timer.stage("decode"):
-        if data is not None and query.sample is None:
-            return images.decode(data), None
-        if data is not None or query.sample is None:
-            found = "neither is" if data is None else "both are"
-            raise ParameterError(f"{found} given; allowed: a picture as the body, or sample=N, exactly one of them")
         samples = catalog.samples(query.dataset)
         index = samples.checked(query.sample)
         return images.from_bytes(samples.images[index])[None, None], int(samples.labels[index])

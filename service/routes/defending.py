@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from fastapi import Request
 
-from service import images
-from service.catalog import FloatArray
 from service.dependencies import cut_when_gone
 from service.latency import Stopwatch
 from service.prediction import Defended, Defense, Question
+from service.routes.decoding import decoded
 from service.schemas.queries import DefendedQuery
 from service.state import ServiceState
 
@@ -26,7 +25,7 @@ async def defended(
         TimeLimitError: the answer was not there in time.
         NotReadyError: the batcher failed and is being restarted.
     """
-    image = await _decoded(state, timer, data)
+    image = await decoded(state, timer, data)
     defense = await state.defense(query.dataset, query.defense)
     batcher = state.batcher_of(defense)
     ticket = batcher.enter(defense, Question(image, query.seed), timer)
@@ -34,12 +33,3 @@ async def defended(
         answer: Defended = await batcher.answer(ticket)
     state.metrics.purified(query.dataset, query.defense, answer)
     return defense, answer
-
-
-async def _decoded(state: ServiceState, timer: Stopwatch, data: bytes) -> FloatArray:
-    def decode() -> FloatArray:
-        with timer.stage("decode"):
-            return images.decode(data)
-
-    # A hop to a thread and back costs more than a small picture, and a large one would hold up the event loop.
-    return decode() if images.is_small(data) else await state.pictures.run(decode, timer)

@@ -9,10 +9,9 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from service import records
 from service.benchmark import PAPER_ACCURACY, PAPER_NOTE, PAPER_SECONDS, Timing, benchmark
-from service.dependencies import Models, State, Timer, cut_when_gone, no_body, no_parameters
+from service.dependencies import Models, State, Timer, leash_on, no_body, no_parameters
 from service.errors import ParameterError
 from service.latency import RELATIVE_ERROR, WINDOW_S, Percentiles
-from service.leash import Leash
 from service.records import Record
 from service.routes.documentation import refusals
 from service.schemas.queries import MAX_BENCHMARK_IMAGES, BenchmarkQuery
@@ -59,15 +58,13 @@ async def run_benchmark(
             f"batch x repeats is {query.batch} x {query.repeats} = {images}; allowed: at most {MAX_BENCHMARK_IMAGES}"
         )
 
-    leash = Leash()
-
     def job() -> tuple[list[Timing], tuple[Record, ...]]:
         chosen = {"batch": query.batch, "repeats": query.repeats}
         recorded = records.read(catalog.folder, catalog.manifest)
-        return benchmark(catalog, query.dataset, query.defense, **chosen, leash=leash), recorded
+        return benchmark(catalog, query.dataset, query.defense, **chosen), recorded
 
-    async with cut_when_gone(request, leash.cut):
-        timings, recorded = await state.heavy.run(job, timer)
+    async with leash_on(request, state) as leash:
+        timings, recorded = await state.heavy.run(job, timer, leash)
     return BenchmarkAnswer(
         dataset=query.dataset,
         threads=catalog.runtime.threads,

@@ -104,7 +104,9 @@ class AttackQuery(DatasetQuery):
 
     @model_validator(mode="after")
     def _only_what_the_method_takes(self) -> Self:
-        parameters = {parameter.name: parameter.allowed for parameter in ATTACKS[self.method].parameters()}
+        attack = ATTACKS[self.method]
+        norm = self.norm if self.norm in attack.norms else None  # else the plan refuses it
+        parameters = {parameter.name: parameter.allowed for parameter in attack.parameters(norm)}
         for name in self.given:
             if name not in parameters:
                 allowed = [*(f"{own} ({limits})" for own, limits in parameters.items()), *type(self).model_fields]

@@ -8,9 +8,7 @@ import pytest
 
 from service.benchmark import benchmark, main
 from service.catalog import Catalog, Classifier, FloatArray
-from service.errors import AbandonedError
 from service.inference import Session, Tensors
-from service.leash import Leash
 from service.prediction import Defense
 from service.settings import Settings
 from tests.service.asking import Array
@@ -69,13 +67,6 @@ def test_all_of_them_are_timed_and_what_they_share_once(catalog: Catalog) -> Non
     assert stages == [*both[:3], ("distillation", "classify"), *both[3:], ("none", "classify")]
     plain = {timing.durations_ms for timing in timings if timing.graph.name == "mnist-classifier"}
     assert len(plain) == 1
-
-
-def test_nobody_is_timed_for_a_client_that_is_gone(catalog: Catalog) -> None:
-    leash = Leash()
-    leash.cut()
-    with pytest.raises(AbandonedError):
-        benchmark(catalog, "mnist", "all", batch=1, repeats=1, leash=leash)
 
 
 @pytest.mark.parametrize("repeats", ["0", "-1", "many", "\u00b2"])

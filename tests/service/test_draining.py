@@ -87,3 +87,29 @@ def test_a_killed_server_answers_the_same_when_it_is_back(models_dir: Path) -> N
             assert process.wait(20) == -signal.SIGKILL
     assert answers[0] == answers[1]
     assert b'"label":3' in bytes(str(answers[0][0]), "ascii")
+
+
+def test_what_takes_longer_than_the_shutdown_may_is_refused_and_not_cut_off(models_dir: Path) -> None:
+    long = "method=cw&steps=1000&search_steps=2&target=pipeline&eot=32"
+    paths = [f"/attack?sample=1&{long}", "/attack?sample=1"]  # the second one waits for the first
+    told: list[tuple[int, str | None, bytes]] = []
+
+    def ask(url: str, path: str) -> None:
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
+        connection.request("POST", path)
+        answer = connection.getresponse()
+        told.append((answer.status, answer.getheader("Content-Type"), answer.read()))
+        connection.close()
+
+    with serving(models_dir, PURIFIER_SHUTDOWN_TIMEOUT_S="1", PURIFIER_DRAIN_S="0") as (process, url):
+        wait_for(f"{url}/readyz", 200)
+        clients = [Thread(target=ask, args=(url, path), daemon=True) for path in paths]
+        for client in clients:
+            client.start()
+            time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        for client in clients:
+            client.join(20)
+        assert process.wait(20) in {0, -signal.SIGTERM}
+    assert [(status, kind) for status, kind, _ in told] == [(503, "application/problem+json")] * 2
+    assert all(b"the server is shutting down" in content for _, _, content in told)

@@ -158,6 +158,11 @@ HOSTILE: dict[str, Hostile] = {
         "'steps' is not used by method=fgsm; allowed with it: eps (0 to 1), dataset",
         path="/attack?method=fgsm&steps=3",
     ),
+    "a parameter of another attack in another norm": Hostile(
+        422,
+        "'steps' is not used by method=fgsm; allowed with it: eps (0 to 28)",
+        path="/attack?method=fgsm&norm=l2&steps=3",
+    ),
     "an unknown parameter of an attack": Hostile(422, "'epsilon' is not used by method=pgd", path="/attack?epsilon=1"),
     "a parameter of no UTF-8": Hostile(422, "is not used by method=pgd", path="/attack?%ff=%fe"),
     "a norm of another method": Hostile(
@@ -182,8 +187,8 @@ HOSTILE: dict[str, Hostile] = {
     "label 10": Hostile(422, "label is '10'", path="/attack?label=10"),
     "the label as target": Hostile(422, "target_label is 3", path="/attack?label=3&target_label=3"),
     "a pipeline without purifier": Hostile(422, "needs a defense", path="/attack?target=pipeline&defense=none"),
-    "a body and a sample": Hostile(422, "both are given", path="/attack?sample=1"),
-    "no body and no sample": Hostile(422, "neither is given", path="/attack", content=nothing),
+    "a body and a sample": Hostile(422, "both a body and a sample are given", path="/attack?sample=1"),
+    "no body and no sample": Hostile(422, "neither a body nor a sample is given", path="/attack", content=nothing),
     "a sample beyond": Hostile(422, "sample 30 of mnist", path="/attack?sample=30", content=nothing),
     "a sample below": Hostile(422, "sample is '-1'", path="/attack?sample=-1", content=nothing),
     "an attack on a web page": Hostile(422, "not a readable image", path="/attack", content=lambda: b"<html>"),

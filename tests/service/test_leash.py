@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -13,33 +15,56 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from service.app import create_app
-from service.errors import AbandonedError, TimeLimitError
+from service.errors import AbandonedError, NotReadyError, TimeLimitError
+from service.inference import Runtime
 from service.leash import Leash, Leashed
 from service.settings import Settings
 from tests.service.asking import assert_problem
 from tests.service.attacks.victims import LinearModel, Spy, images_in, weights
 from tests.service.conftest import wait_until_ready
+from tests.service.loops import adding
 
 
 def test_work_goes_on_until_the_leash_is_cut() -> None:
-    leash = Leash(limit_s=100)
-    leash.feel()
+    leash, told = Leash(limit_s=100), []
+    with leash.holding():
+        leash.feel()
+    leash.when_cut(lambda: told.append("before"))
+    leash.cut(NotReadyError("the server ends"))
     leash.cut()
-    with pytest.raises(AbandonedError):
-        leash.feel()
+    leash.when_cut(lambda: told.append("after"))
+    with pytest.raises(NotReadyError, match="the server ends"), leash.holding():
+        told.append("never")
+    assert told == ["before", "before", "after"]
 
 
-def test_the_time_counts_from_the_first_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [1000.0]
-    monkeypatch.setattr("service.leash.time.monotonic", lambda: now[0])
-    leash = Leash(limit_s=5)
-    now[0] += 50  # in the queue
-    leash.feel()
-    now[0] += 4.9
-    leash.feel()
-    now[0] += 0.2
-    with pytest.raises(TimeLimitError, match="within 5 s"):
-        leash.feel()
+def test_the_time_counts_from_the_first_look() -> None:
+    leash = Leash(limit_s=0.05)
+    time.sleep(0.1)  # in the queue
+
+    def work() -> None:
+        with leash.holding():
+            leash.feel()
+            time.sleep(0.2)
+            leash.feel()
+
+    with pytest.raises(TimeLimitError, match=r"within 0\.05 s"):
+        work()
+
+
+@pytest.mark.parametrize("ended_by", ["its time", "its client"])
+def test_a_look_of_hours_ends_with_the_leash(ended_by: str, tmp_path: Path) -> None:
+    endless = Runtime("cpu", threads=1).open(adding(tmp_path / "endless.onnx", turns=2**40))
+    leash = Leash(limit_s=0.1 if ended_by == "its time" else 60)
+    if ended_by == "its client":
+        threading.Timer(0.1, leash.cut).start()
+    with pytest.raises(TimeLimitError if ended_by == "its time" else AbandonedError), leash.holding():
+        endless.run(images=np.zeros((1,), np.float32))
+
+
+def test_what_goes_wrong_before_the_leash_is_cut_is_told_as_it_is() -> None:
+    with pytest.raises(ZeroDivisionError), Leash(limit_s=60).holding():
+        1 / 0  # noqa: B018
 
 
 def test_every_look_feels_the_leash_and_large_ones_are_taken_apart() -> None:
