@@ -104,7 +104,9 @@ class DeadlineProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """As uvicorn's, but a problem."""
         self._refuse(
-            HTTPStatus.BAD_REQUEST, "this is not HTTP/1.1; allowed: a request with a method, a path and headers"
+            HTTPStatus.BAD_REQUEST,
+            "this is not HTTP/1.1, or its path is too long; allowed: a request with a method, a path of at most "
+            f"{MAX_HEAD_BYTES} bytes and headers",
         )
 
     def _start(self) -> None:

@@ -71,7 +71,7 @@ def measurements(protocol: str, defenses: tuple[str, ...], sizes: Sizes) -> list
 def worst_case(plan: Iterable[Measurement], view: View, n: int) -> list[AttackSpec]:
     """The attacks of a plan on n images or more that `view` answers, within the headline budget of PGD (check 10)."""
     asked = [measurement.spec for measurement in plan if view in measurement.views and measurement.n >= n]
-    return [spec for spec in dict.fromkeys(asked) if 0 < spec.eps <= HEADLINE_PGD_EPS]
+    return [spec for spec in dict.fromkeys(asked) if spec.norm == "linf" and 0 < spec.eps <= HEADLINE_PGD_EPS]
 
 
 def zero_noise(defense: str) -> View:

@@ -72,6 +72,8 @@ def apgd_dlr(
     Raises:
         ValueError: as `apgd_ce`; or the victim knows fewer classes than the loss needs, 3 (targeted: 4).
     """
+    at_least(0.0, eps=eps)
+    at_least(1, steps=steps, restarts=restarts)
     victim = Gradients(model, images.shape[0])
     away = best_other(victim.logits(images), labels) if targeted else labels
 
@@ -80,8 +82,6 @@ def apgd_dlr(
         logits, gradient = victim.vector_jacobian(adv_images, lambda logits: dlr_cotangent(logits, *pair), rows)
         return gradient, to_numpy(dlr(logits, *pair)), fooled(logits, labels[rows], targeted=targeted)
 
-    at_least(0.0, eps=eps)
-    at_least(1, steps=steps, restarts=restarts)
     return victim.result(_restarted(loss, images, eps, steps, restarts, norm, rng))
 
 

@@ -33,7 +33,9 @@ def lbfgs(
     for each const, and searches the smallest const that reaches the target: tenfold until one does, then by
     bisection of its logarithm. Draws nothing. One image after the other.
 
-    Departure from the paper, which is always targeted: without a target it is the runner-up of the victim's answer.
+    Departures from the paper: it weighs the perturbation's length, which has no gradient at 0, and this its square; it
+    is always targeted, and this leads to the runner-up of the victim's answer where there is no target, and is content
+    with any class but the label.
 
     Raises:
         ValueError: steps or search_steps is below 1, or initial_const is negative or not finite.
@@ -45,7 +47,7 @@ def lbfgs(
     targets = labels if targeted else best_other(victim.logits(images), labels)
     adv_images = xp.asarray(images, copy=True)
     for row in range(images.shape[0]):
-        problem = _Problem(victim, images, targets, row)
+        problem = _Problem(victim, images, targets, row, avoided=None if targeted else int(labels[row]))
         found = problem.search(initial_const, search_steps, steps)
         if found is not None:
             adv_images[row : row + 1] = like(found.reshape(1, *images.shape[1:]), images)
@@ -53,11 +55,12 @@ def lbfgs(
 
 
 class _Problem:
-    """One image and its target. Keeps the nearest image seen that reaches the target."""
+    """One image and its target. Keeps the nearest image seen that reaches it, or any class but `avoided`."""
 
-    def __init__(self, victim: Gradients, images: Array, targets: Array, row: int) -> None:
+    def __init__(self, victim: Gradients, images: Array, targets: Array, row: int, avoided: int | None) -> None:
         self._victim, self._rows = victim, np.array([row])
         self._image, self._target = images[row : row + 1], targets[row : row + 1]
+        self._avoided = avoided
         self._pixels: Floats = to_numpy(self._image).astype(np.float64).ravel()
         self._best: Floats | None = None
         self._best_square = np.inf
@@ -89,7 +92,8 @@ class _Problem:
         scores = to_numpy(logits).astype(np.float64)
         difference = pixels - self._pixels
         square = float(difference @ difference)
-        if scores[0].argmax() == int(self._target[0]):
+        answer = int(scores[0].argmax())
+        if answer == int(self._target[0]) if self._avoided is None else answer != self._avoided:
             self._reached = True
             if square < self._best_square:
                 self._best, self._best_square = pixels.copy(), square

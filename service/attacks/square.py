@@ -58,6 +58,8 @@ def square(
         size = _side(p_init, query - 1, max_queries, originals[0].size, originals.shape[-1])
         start = query == 1
         candidates = np.stack([draw.start(best[row]) if start else draw.change(best[row], size) for row in rows])
+        # What clipping takes is free again for the next change.
+        candidates = _clipped(candidates, originals[rows]) - originals[rows]
         found = objective(candidates, rows)
         better = (found < lowest[rows]) | start
         best[rows[better]], lowest[rows[better]] = candidates[better], found[better]
@@ -119,7 +121,7 @@ class _Tiles:
         here, there = (_window(perturbation, min(side, perturbation.shape[-1] - 1), self._rng) for _ in range(2))
         changed = perturbation.copy()
         changed[there] = changed[here] = 0.0
-        # What the two squares had, and what clipping or rounding left unused.
+        # What the two squares had, and what clipping left unused.
         free = np.sqrt(max(self._eps**2 - _size(changed) ** 2, 0.0))
         bump = self._signs(len(perturbation)) * self._bump(perturbation[here].shape[-1])
         blended = bump + perturbation[here] / max(_size(perturbation[here]), 1e-12)

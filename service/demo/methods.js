@@ -13,7 +13,7 @@ const AIMS = {
 };
 const ACCESS = {
   gradients: "sees the network’s gradients.",
-  scores: "sees the network’s probabilities alone.",
+  scores: "sees the network’s logits alone.",
   decisions: "sees the network’s answers alone.",
 };
 

@@ -93,7 +93,10 @@ class Perturbation(Answer):
 
 
 class RoundedOutcome(Answer):
-    """The attack's result with the adversarial image rounded to 8 bits, as its PNG carries it."""
+    """The attack's result with the adversarial image rounded to 8 bits, as its PNG carries it.
+
+    Rounding moves a pixel by up to half a grey level (1/510), also out of the ball of eps.
+    """
 
     adversarial_label: Label
     purified_label: Label

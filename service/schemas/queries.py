@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -12,7 +12,7 @@ from service.attempt import MAX_EOT, Target
 from service.benchmark import STAGE_S
 from service.catalog import DEFAULT_DEFENSE
 from service.errors import shortened
-from service.schemas.values import Dataset, DefenseName, Label, Seed
+from service.schemas.values import Dataset, DefenseName, Label, Seed, whole_number
 
 MAX_BENCHMARK_IMAGES = 6400
 
@@ -93,10 +93,8 @@ class AttackQuery(DatasetQuery):
     target_label: Label | None = Field(
         None, description="class 0 to 9 to lead to, other than label; makes the attack targeted"
     )
-    eot: int = Field(
+    eot: Annotated[int, Field(ge=0, le=MAX_EOT), whole_number(0, MAX_EOT)] = Field(
         0,
-        ge=0,
-        le=MAX_EOT,
         description=f"target=pipeline: draws of the purifier's noise that each look averages over, 1 to {MAX_EOT}; "
         "with 0 the noise is zero, as in a classification without a seed",
     )

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WrapValidator
+from pydantic_core import PydanticCustomError
+from pydantic_core.core_schema import ValidatorFunctionWrapHandler
+
+
+def whole_number(least: int, most: int) -> WrapValidator:
+    """Refuse all else in one sentence that names both limits."""
+
+    def check(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return inner(value)
+        except ValidationError as error:
+            raise PydanticCustomError("not_allowed", f"allowed: a whole number, {least} to {most}") from error
+
+    return WrapValidator(check)
+
 
 Dataset = Annotated[str, Field(description="data set: `mnist` or `fashion-mnist`; GET /models lists them")]
 DefenseName = Annotated[
@@ -14,8 +29,8 @@ DefenseName = Annotated[
         "`none`; GET /models lists them"
     ),
 ]
-Label = Annotated[int, Field(ge=0, le=9)]
-Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+Label = Annotated[int, Field(ge=0, le=9), whole_number(0, 9)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1), whole_number(0, 2**32 - 1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Probabilities = Annotated[tuple[Probability, ...], Field(min_length=10, max_length=10, description="class 0 to 9")]
 PngBase64 = Annotated[str, Field(description="28 x 28, 8-bit grey PNG in base64")]

@@ -52,9 +52,9 @@ class GradientClassifier(ClassGradientsMixin, ClassifierMixin, LossGradientsMixi
         return np.concatenate(parts) if parts else np.zeros((0, CLASSES), np.float32)
 
     def loss_gradient(self, x: FloatArray, y: Any, **_: Any) -> FloatArray:
-        """The gradient of the cross-entropy by images x, to classes y: numbers (N,) or one-hot (N, 10)."""
+        """The gradient of the cross-entropy by images x, to classes y: numbers (N,) or (N, 1), or one-hot (N, 10)."""
         classes = np.asarray(y)
-        classes = classes.argmax(axis=1) if classes.ndim > 1 else classes
+        classes = classes.argmax(axis=1) if classes.ndim > 1 and classes.shape[1] > 1 else classes.reshape(-1)
         gradient: FloatArray = self._white_box.loss_gradient(_float32(x), classes.astype(np.int64))[1]
         return gradient
 

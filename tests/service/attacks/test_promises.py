@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 from service.attacks import ATTACKS, Attack, BlackBox, Norm, Result, perturbation_size
 from service.attacks.white_box import to_numpy
 from tests.service.asking import Array
 from tests.service.attacks.victims import (
+    SIDE,
     Decisions,
     LinearModel,
     Scores,
@@ -91,6 +93,14 @@ def test_images_stay_in_the_ball_and_use_it(case: Case) -> None:
         sizes = perturbation_size(images, result.adv_images, case.norm)
         assert np.all(sizes <= eps + 1e-6)
         assert np.all(sizes > 0.3 * eps)
+
+
+def test_square_spends_in_l2_what_clipping_gives_back() -> None:
+    model, images = LinearModel(weights()), black_and_white(n=6)
+    result = Case(ATTACKS["square"], "l2", {"max_queries": 300}).run(model, images, labels_of(model, images), eps=0.5)
+    spent = result.queries == 300  # it stops where it has fooled
+    assert spent.sum() >= 3
+    assert np.all(perturbation_size(images, result.adv_images, "l2")[spent] > 0.95 * 0.5)
 
 
 @named(BUDGETS)
@@ -187,6 +197,36 @@ def test_the_distance_is_close_to_the_optimum_of_a_linear_model(case: Case) -> N
     sizes = perturbation_size(images, result.adv_images, case.norm)
     assert np.all(sizes >= optimum * 0.999)
     assert np.all(sizes <= optimum * 1.25), sizes / optimum
+
+
+def test_cw_gets_away_from_black_and_white_pixels() -> None:
+    """Within a hundredth of the optimum in the box: along the weights, as far as each pixel may go."""
+    model, images = LinearModel(weights(classes=2, scale=0.3)), black_and_white(n=4)
+    apart = model.weights[:, 1] - model.weights[:, 0]
+    sure = np.random.default_rng(4).random(images.shape) < 0.15
+    images[sure] = np.broadcast_to(apart.reshape(1, SIDE, SIDE) > 0, images.shape)[sure]  # so that the way is long
+    labels = labels_of(model, images)
+    result = Case(ATTACKS["cw"], "l2", {"steps": 100}).run(model, images, labels)
+    assert np.all(fooled(model, result, labels))
+    for image, label, size in zip(images, labels, perturbation_size(images, result.adv_images, "l2"), strict=True):
+        pixels, uphill = image.ravel().astype(np.float64), apart * (1 if label == 0 else -1)
+
+        def gap(far: float, pixels: Array = pixels, uphill: Array = uphill) -> float:
+            return float(np.clip(pixels + far * uphill, 0, 1) @ uphill)
+
+        far = brentq(gap, 0.0, 1e3)
+        optimum = np.linalg.norm(np.clip(pixels + far * uphill, 0, 1) - pixels)
+        assert 0.999 * optimum <= size <= 1.01 * optimum
+
+
+def test_lbfgs_is_content_with_any_other_class() -> None:
+    """On the way to the runner-up a third class overtakes both."""
+    model = LinearModel(np.array([[1.0, 0.5, 0.0], [0.0, 1.0, 3.0]], np.float32))
+    images, labels = np.array([[[[1.0, 0.0]]]], np.float32), np.zeros(1, np.int64)
+    result = Case(ATTACKS["lbfgs"], "l2").run(model, images, labels)
+    assert labels_of(model, result.adv_images)[0] == 2
+    kept = Case(ATTACKS["lbfgs"], "l2").run(model, images, labels + 1, targeted=True)
+    assert np.array_equal(kept.adv_images, images)
 
 
 def test_jsma_changes_few_more_pixels_than_the_optimum_of_a_linear_model() -> None:
