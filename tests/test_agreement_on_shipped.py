@@ -1,6 +1,7 @@
 """Our attacks on the shipped classifiers, through the served ONNX gradients, against other toolkits' on torch.
 
-Few images and few steps, so that it stays quick; each comparison states its tolerance. Toolkits that take the gradient
+Few images and few steps, so that it stays quick, and most on Fashion-MNIST alone, where float32 hurts the others less;
+each comparison states its tolerance. FGSM alone runs on torch, in float64. Toolkits that take the gradient
 of a float32 softmax lose the label's share where the classifier is sure (two MNIST images of three), and ours does not:
 hence one-sided bounds, and float64 where signs are compared.
 """
@@ -125,6 +126,8 @@ def test_pgd_and_bim_do_as_much_as_foolboxs(fashion: Shipped) -> None:
     pairs = [
         (fashion.run("bim", eps=0.03, steps=8, step_size=0.01), kinds.LinfPGD(
             abs_stepsize=0.01, steps=8, random_start=False), 0.03),
+        (fashion.run("pgd", eps=0.03, steps=8, step_size=0.01, random_start=True), kinds.LinfPGD(
+            abs_stepsize=0.01, steps=8, random_start=True), 0.03),
         (fashion.run("pgd", "l2", eps=0.5, steps=8, step_size=0.1, random_start=False), kinds.L2PGD(
             abs_stepsize=0.1, steps=8, random_start=False), 0.5),
     ]  # fmt: skip
@@ -153,13 +156,13 @@ def test_deepfool_finds_what_foolboxs_finds(fashion: Shipped, norm: Norm) -> Non
 
 
 def test_cw_finds_what_foolboxs_finds(fashion: Shipped) -> None:
-    """With the same settings: median L2 within a twentieth."""
+    """With the same settings: a median L2 at most 1.05 of theirs, which start at a flatter tanh."""
     few = fashion.first(4)
     ours = few.run("cw", steps=50, search_steps=3, step_size=0.05, initial_const=1.0).adv_images
     theirs = few.foolbox(
         foolbox.attacks.L2CarliniWagnerAttack(steps=50, binary_search_steps=3, stepsize=0.05, initial_const=1.0)
     )
-    assert few.median(ours, "l2") == pytest.approx(few.median(theirs, "l2"), rel=0.05)
+    assert 0.5 * few.median(theirs, "l2") <= few.median(ours, "l2") <= 1.05 * few.median(theirs, "l2")
 
 
 def test_lbfgs_finds_what_ddn_finds(fashion: Shipped) -> None:
@@ -187,7 +190,7 @@ def test_apgd_does_as_much_as_the_reference(fashion: Shipped) -> None:
 
 
 def test_square_needs_as_few_queries_as_the_reference(fashion: Shipped) -> None:
-    """AutoAttack's own: as many images fooled, give or take one of ten."""
+    """AutoAttack's own: as many images fooled, give or take two of ten, since both draw."""
     from pyautoattack.square import SquareAttack
 
     images, labels = fashion.tensors

@@ -124,7 +124,7 @@ def _add_evaluate(add: Add) -> None:
     evaluate.add_argument(
         "--ray-gpus", type=_share, default=1.0, metavar="SHARE", help="of a GPU for each attacking task of Ray"
     )
-    evaluate.add_argument("--again", action="store_true", help="measure also what is in results.csv already")
+    evaluate.add_argument("--again", action="store_true", help="craft and measure also what is in results.csv already")
 
 
 def _add_measurements(add: Add) -> None:

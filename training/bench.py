@@ -23,7 +23,7 @@ from service.catalog import NO_DEFENSE, Catalog, Classifier, Purifier
 from service.catalog import noise as served_noise
 from service.images import rounded
 from service.inference import Runtime
-from training.crafting import Array, Chunk, adversarial, attack_folder, chunks, craft, is_missing, keep
+from training.crafting import Array, Chunk, adversarial, attack_folder, chunks, craft, forget, is_missing, keep
 from training.data import Examples
 from training.errors import BallError
 from training.measurement import CLEAN, AttackSpec, View
@@ -59,7 +59,8 @@ class TestBench:
         return {view: np.concatenate([self._kept(spec, view, chunk) for chunk in parts]) for view in views}
 
     def forget(self, spec: AttackSpec, views: Sequence[View]) -> None:
-        """Drop the answers that are kept, so that they are given again; the adversarial images stay."""
+        """Drop the adversarial images and the answers that are kept, so that both are made again."""
+        forget(self.victim, spec, self.cache)
         for view in views:
             shutil.rmtree(_answers_folder(self.victim, spec, view, self.cache), ignore_errors=True)
 

@@ -21,7 +21,7 @@ from training.served import artefact
 FILE_NAME = "checks.json"
 RULES = {
     1: ("eval mode", "accuracy at eps 0 equals clean accuracy exactly; an attack leaves weights and buffers alone"),
-    2: ("ball", "every adversarial image in [0, 1] and within eps + 1e-6; accuracy after rounding to 8 bits reported"),
+    2: ("ball", "every adversarial image in [0, 1] and within eps + 1e-6 (1e-5 in L2); accuracy in 8 bits reported"),
     3: ("reach", "steps x step_size of at least 2.5 eps, or the effective eps is printed"),
     4: ("monotone", "accuracy does not rise with eps by more than one standard error"),
     5: ("unbounded", "PGD at eps 1 leaves 0 undefended, and at most chance through the pipeline (adaptive)"),

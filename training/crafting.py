@@ -7,6 +7,7 @@ gradient's sign is kept: it serves every eps. Knows no purifier and no answers.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -128,6 +129,11 @@ def attack_folder(victim: Victim, spec: AttackSpec, cache: Path) -> Path:
     words = [f"{value:g}" if isinstance(value, float) else str(value) for value in settings.values()]
     words += [f"{name}-{value}" for name, value in later.items() if value != _LATER_SETTINGS[name]]
     return cache / f"{victim.dataset}-{weights}-{'-'.join(words)}"
+
+
+def forget(victim: Victim, spec: AttackSpec, cache: Path) -> None:
+    """Drop what was crafted for an attack, and so for all that share it, such as FGSM at another eps."""
+    shutil.rmtree(attack_folder(victim, _kept(spec), cache), ignore_errors=True)
 
 
 def _kept(spec: AttackSpec) -> AttackSpec:

@@ -57,6 +57,9 @@ def evaluate(
     if device.type != "cuda" or "fp16" not in manifest.precisions:  # which a CPU computes in fp32
         plan = [replace(item, views=tuple(view for view in item.views if view.precision != "fp16")) for item in plan]
     bench = TestBench(Victim(models, dataset, device.type), test, cache, workers)
+    if again:
+        for measurement in plan:
+            bench.forget(measurement.spec, measurement.views)
     rows = []
     try:
         for number, measurement in enumerate(plan, start=1):
@@ -82,8 +85,6 @@ def _measure(bench: TestBench, ledger: Ledger, measurement: Measurement, *, agai
     blanks = {view: ledger.blank(spec, view, n) for view in measurement.views}
     missing = [view for view, blank in blanks.items() if again or ledger.find(blank) is None]
     if missing:
-        if again:
-            bench.forget(spec, missing)
         answers = bench.answers(spec, missing, n)
         for view in missing:
             ledger.record(blanks[view], bench.labels(n), bench.clean_answers(view, n), answers[view])

@@ -4,6 +4,7 @@ import functools
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from torch import nn
 
 from service.attacks import ATTACKS, Result, fgsm, pgd
 from service.errors import ManifestError
-from training import bench, checks, confusions, evaluate, results
+from training import bench, checks, confusions, crafting, evaluate, results
 from training.data import Examples
 from training.errors import BallError, GateError
+from training.measurement import AttackSpec
 from training.outcome import Outcome
 from training.pipeline import TorchWhiteBox
 from training.probes import Probes
@@ -148,24 +150,30 @@ def test_what_was_measured_on_more_images_is_not_measured_on_fewer(models: Path,
     assert {row.n for row in results.select(more, attack="pgd")} == {SIZES.pgd_n + 1}
 
 
-def test_again_keeps_the_images_and_asks_the_graphs_anew(
+def test_again_makes_the_images_once_and_asks_the_graphs_anew(
     models: Path, examples: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _evaluate(models, examples)
-    asked = []
-    judge = bench._judge
+    first = _evaluate(models, examples)
+    done: list[str] = []
+    craft, judge = crafting.craft, bench._judge
 
-    def fail(*_: object) -> None:
-        raise AssertionError("attacked again")
+    def count_craft(victim: Any, spec: AttackSpec, chunk: Any) -> Any:
+        done.append(f"{spec.attack} {spec.label}")
+        return craft(victim, spec, chunk)
 
-    def count(*arguments: object) -> list[np.ndarray]:
-        asked.append(arguments)
-        return judge(*arguments)  # type: ignore[arg-type]
+    def count_judge(*arguments: Any) -> Any:
+        done.append("judge")
+        return judge(*arguments)
 
-    monkeypatch.setattr(bench, "craft", fail)
-    monkeypatch.setattr(bench, "_judge", count)
-    _evaluate(models, examples, again=True)
-    assert asked
+    monkeypatch.setattr(bench, "craft", count_craft)
+    monkeypatch.setattr(bench, "_judge", count_judge)
+    assert _evaluate(models, examples) == first
+    assert "fgsm true" not in done
+    done.clear()
+    assert _evaluate(models, examples, again=True) == first
+    # One direction gives the images of every eps.
+    assert done.count("fgsm true") == 1
+    assert done.count("judge") >= len({(row.attack, row.eps) for row in first})
 
 
 def test_rows_of_replaced_graphs_go(models: Path, examples: Examples) -> None:

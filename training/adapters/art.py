@@ -96,11 +96,12 @@ def black_box_classifier(send: Send) -> Any:
 class ServiceConnection:
     """Sends pictures to POST /classify of a running service over one connection. A `Send`."""
 
-    def __init__(self, url: str, *, dataset: str, defense: str, timeout_s: float = 30) -> None:
+    def __init__(self, url: str, *, dataset: str, defense: str, key: str | None = None, timeout_s: float = 30) -> None:
         parts = urlsplit(url)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._connection = kind(parts.netloc, timeout=timeout_s)
         self._path = f"{parts.path.rstrip('/')}/classify?{urlencode({'dataset': dataset, 'defense': defense})}"
+        self._headers = {"Content-Type": "image/png", **authorization(key)}
         self.requests = 0
 
     def __enter__(self) -> Self:
@@ -117,12 +118,17 @@ class ServiceConnection:
             OSError: the service cannot be reached.
         """
         self.requests += 1
-        self._connection.request("POST", self._path, png, {"Content-Type": "image/png"})
+        self._connection.request("POST", self._path, png, self._headers)
         response = self._connection.getresponse()
         answer: dict[str, Any] = json.loads(response.read())
         if response.status != _OK:
             raise RuntimeError(f"the service answered {response.status}: {answer.get('detail')}")
         return answer
+
+
+def authorization(key: str | None) -> dict[str, str]:
+    """The header that carries an API key; none without one."""
+    return {} if key is None else {"Authorization": f"Bearer {key}"}
 
 
 def _float32(images: Any) -> FloatArray:

@@ -15,7 +15,9 @@ import numpy as np
 from art.attacks.evasion import HopSkipJump
 
 from service.images import decode, encode_png
-from training.adapters.art import ServiceConnection, black_box_classifier
+from training.adapters.art import ServiceConnection, authorization, black_box_classifier
+
+_TIMEOUT_S = 30
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--defense", default="autoencoder", help="what stands before the classifier, or none")
     parser.add_argument("--sample", type=int, default=7, help="a shipped test image")
     parser.add_argument("--rounds", type=int, default=5, help="of HopSkipJump")
+    parser.add_argument("--key", help="API key, where the service wants one")
     chosen = parser.parse_args(arguments)
     try:
         return _attack(chosen)
@@ -35,16 +38,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _attack(chosen: argparse.Namespace) -> int:
-    with ServiceConnection(chosen.url, dataset=chosen.dataset, defense=chosen.defense) as send:
-        with urllib.request.urlopen(f"{chosen.url.rstrip('/')}/samples/{chosen.dataset}/{chosen.sample}") as response:
+    address = f"{chosen.url.rstrip('/')}/samples/{chosen.dataset}/{chosen.sample}"
+    asked = urllib.request.Request(address, headers=authorization(chosen.key))
+    with ServiceConnection(chosen.url, dataset=chosen.dataset, defense=chosen.defense, key=chosen.key) as send:
+        with urllib.request.urlopen(asked, timeout=_TIMEOUT_S) as response:
             image = decode(response.read())
         before = send(encode_png(image))
         attack = HopSkipJump(
             black_box_classifier(send), max_iter=chosen.rounds, max_eval=200, init_eval=50, verbose=False
         )
         adv_image = attack.generate(image, np.eye(10, dtype=np.float32)[[before["label"]]])
-        after = send(encode_png(adv_image))
-    distance = float(np.sqrt(np.square(adv_image - image).sum()))
+        as_sent = encode_png(adv_image)
+        after = send(as_sent)
+    distance = float(np.sqrt(np.square(decode(as_sent) - image).sum()))
     print(f"defense {chosen.defense}, knowledge black_box, {send.requests} queries, L2 distance {distance:.3f}:")
     print(f"{before['class_name']} ({before['confidence']:.3f}) -> {after['class_name']} ({after['confidence']:.3f})")
     return 0

@@ -23,7 +23,7 @@ from service.settings import Settings
 from tests.service import tiny_models
 from tests.service.conftest import wait_until_ready
 from training.adapters import hopskipjump_over_http
-from training.adapters.art import GradientClassifier, ServiceConnection, black_box_classifier
+from training.adapters.art import GradientClassifier, ServiceConnection, authorization, black_box_classifier
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +79,14 @@ def test_arts_fgsm_is_ours(catalog: Catalog, defense: str) -> None:
     np.testing.assert_allclose(theirs, fgsm(white_box, images, labels, eps=0.1).adv_images, atol=1e-6)
 
 
+def test_labels_may_stand_in_a_column_or_one_hot(catalog: Catalog) -> None:
+    classifier = GradientClassifier(catalog.white_box("mnist"))
+    images, labels = samples(catalog, n=3)
+    expected = classifier.loss_gradient(images, labels)
+    for spelt in (labels[:, None], np.eye(10)[labels]):
+        np.testing.assert_array_equal(classifier.loss_gradient(images, spelt), expected)
+
+
 def test_class_gradients_are_the_logits_slopes(catalog: Catalog) -> None:
     classifier = GradientClassifier(catalog.white_box("mnist"))
     images, labels = samples(catalog, n=3)
@@ -105,6 +113,11 @@ def test_hopskipjump_fools_the_service_over_http(catalog: Catalog, address: str)
         adv_image = attack.generate(images[3:], np.eye(10, dtype=np.float32)[labels[3:]])
         assert classifier.predict(adv_image).argmax() != labels[3]
         assert send.requests > 30
+
+
+def test_a_key_travels_in_the_header_that_the_service_reads() -> None:
+    assert authorization(None) == {}
+    assert authorization("secret") == {"Authorization": "Bearer secret"}
 
 
 def test_a_refusal_is_told_in_the_services_words(address: str) -> None:
