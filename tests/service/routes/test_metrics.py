@@ -49,11 +49,11 @@ def test_requests_are_counted_by_template_and_status(client: TestClient) -> None
 
 
 def test_no_request_can_invent_a_label(client: TestClient) -> None:
-    client.get("/no-such-path-4711")
-    client.request("BREW4711", "/classify")
-    client.post("/classify?dataset=no-such-4711&defense=no-such-4711", content=digit())
+    client.get("/no-such-path-QZXJ")
+    client.request("BREWQZXJ", "/classify")
+    client.post("/classify?dataset=no-such-QZXJ&defense=no-such-QZXJ", content=digit())
     text = client.get("/metrics").text
-    assert "4711" not in text
+    assert "QZXJ" not in text
     assert 'endpoint="(none)"' in text
     assert 'method="other"' in text
 
