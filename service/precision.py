@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Literal
 
 from service.errors import DeviceError
 
+_LOGGER = logging.getLogger(__name__)
 PrecisionChoice = Literal["auto", "fp32", "int8", "fp16"]
 Precision = Literal["fp32", "int8", "fp16"]
 # Dot products of int8 on x86, and what Linux calls NEON on Arm. Without them int8 is slower than fp32, and ONNX
@@ -35,6 +37,10 @@ def choose(asked: PrecisionChoice, *, on_cuda: bool, shipped: AbstractSet[Precis
         raise DeviceError(
             "precision 'fp16' was asked for on a CPU, where ONNX Runtime computes it in fp32; "
             "allowed there are auto, fp32 and int8"
+        )
+    if asked == "int8" and not on_cuda and not has_fast_int8():
+        _LOGGER.warning(
+            "int8 was asked for on a processor without dot products of int8: there it is slow, and may answer worse"
         )
     if asked != "auto":
         return asked

@@ -94,6 +94,15 @@ def test_auto_takes_what_the_device_is_fast_at_where_it_is_shipped(
     assert choose(asked, on_cuda=on_cuda, shipped=shipped) == served
 
 
+@pytest.mark.parametrize("fast", [False, True])
+def test_int8_on_a_processor_that_is_bad_at_it_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fast: bool
+) -> None:
+    monkeypatch.setattr(precision, "has_fast_int8", lambda: fast)
+    assert choose("int8", on_cuda=False, shipped={"int8"}) == "int8"
+    assert ("may answer worse" in caplog.text) is not fast
+
+
 def test_fp16_is_refused_where_it_would_be_fp32(models_dir: Path) -> None:
     with pytest.raises(DeviceError, match=r"'fp16' was asked for on a CPU.*allowed there are auto, fp32 and int8"):
         Catalog.load(models_dir, "cpu", 1, "fp16")

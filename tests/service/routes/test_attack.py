@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from service.attacks import ATTACKS
 from tests.service.asking import assert_problem, digit, pixels_of
-from tests.service.tiny_models import image_of
+from tests.service.tiny_models import DATASETS, image_of
 
 PNG = {"content-type": "image/png"}
 
@@ -181,7 +181,9 @@ def test_each_data_set_has_its_samples_and_classes(client: TestClient, dataset: 
     assert answer["clean"]["class_name"] == f"{dataset} 7"
 
 
-def test_every_method_can_be_called_as_it_is_listed(client: TestClient) -> None:
+@pytest.mark.parametrize("target", ["classifier", "pipeline"])
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_every_method_can_be_called_as_it_is_listed(client: TestClient, dataset: str, target: str) -> None:
     """With each default spelt out, so that what the list says is what the endpoint takes."""
     methods = client.get("/attacks").json()["methods"]
     assert [method["method"] for method in methods] == list(ATTACKS)
@@ -190,9 +192,10 @@ def test_every_method_can_be_called_as_it_is_listed(client: TestClient) -> None:
         for norm in method["norms"]:
             defaults = {one["name"]: one["default"] for one in method["parameters"][norm] if one["default"] is not None}
             settings = {**defaults, **{name: value for name, value in quick.items() if name in defaults}}
-            answer = attack(client, method=method["method"], norm=norm, **settings)
+            answer = attack(client, method=method["method"], norm=norm, dataset=dataset, target=target, **settings)
             assert answer["parameters"].items() >= {"method": method["method"], "norm": norm, **settings}.items()
-            assert answer["knowledge"] == method["knowledge"]["classifier"] == "oblivious"
+            assert answer["knowledge"] == method["knowledge"][target]
+            assert (answer["knowledge"] == "oblivious") == (target == "classifier")
 
 
 def test_the_listed_limits_hold(client: TestClient) -> None:
