@@ -122,13 +122,6 @@ class Manifest(_Entry):
         """Names of the data sets, in the manifest's order."""
         return tuple(self.class_names)
 
-    @property
-    def precisions(self) -> frozenset[Precision]:
-        """Those in which the classifiers of every data set are shipped."""
-        plain = [graph for graph in self.graphs if (graph.kind, graph.defense) == ("classifier", _NO_DEFENSE)]
-        shipped = [{graph.precision for graph in plain if graph.dataset == name} for name in self.datasets]
-        return frozenset(set.intersection(*shipped)) if shipped else frozenset()
-
     def defenses(self, dataset: str) -> tuple[str, ...]:
         """Names of a data set's defenses, 'autoencoder' first: purifiers, and classifiers in the plain one's place."""
         own = {g.defense for g in self.graphs if g.dataset == dataset and g.kind in {"purifier", "classifier"}}

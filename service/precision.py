@@ -1,17 +1,14 @@
-"""Which precision answers: fp16 on CUDA, int8 on processors that are fast at it, else fp32. Knows no models."""
+"""Which precision answers: int8 where the processor is fast at it, else fp32. Knows no models."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Literal
 
-from service.errors import DeviceError
-
 _LOGGER = logging.getLogger(__name__)
-PrecisionChoice = Literal["auto", "fp32", "int8", "fp16"]
-Precision = Literal["fp32", "int8", "fp16"]
+PrecisionChoice = Literal["auto", "fp32", "int8"]
+Precision = Literal["fp32", "int8"]
 # Dot products of int8 on x86, and what Linux calls NEON on Arm. Without them int8 is slower than fp32, and ONNX
 # Runtime's kernels for older x86 may saturate at 16 bits, so that int8 answers are worse too.
 _FAST_INT8 = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
@@ -27,22 +24,12 @@ def has_fast_int8(cpuinfo: Path = _CPUINFO) -> bool:
     return not _FAST_INT8.isdisjoint(words)
 
 
-def choose(asked: PrecisionChoice, *, on_cuda: bool, shipped: AbstractSet[Precision]) -> Precision:
-    """The precision to serve; `auto` takes the fastest of the device where it is among those `shipped`.
-
-    Raises:
-        DeviceError: fp16 was asked for on a CPU.
-    """
-    if asked == "fp16" and not on_cuda:
-        raise DeviceError(
-            "precision 'fp16' was asked for on a CPU, where ONNX Runtime computes it in fp32; "
-            "allowed there are auto, fp32 and int8"
-        )
+def choose(asked: PrecisionChoice, *, on_cuda: bool, shipped: bool) -> Precision:
+    """The precision to serve; `auto` takes int8 where it is shipped, on a processor that is fast at it."""
     if asked == "int8" and not on_cuda and not has_fast_int8():
         _LOGGER.warning(
             "int8 was asked for on a processor without dot products of int8: there it is slow, and may answer worse"
         )
     if asked != "auto":
         return asked
-    fastest: Precision = "fp16" if on_cuda else "int8" if has_fast_int8() else "fp32"
-    return fastest if fastest in shipped else "fp32"
+    return "int8" if shipped and not on_cuda and has_fast_int8() else "fp32"

@@ -90,11 +90,7 @@ def _add_export(add: Add) -> None:
     )
     _add_work_dir(export)
     _add_device(export)
-    quantize = add(
-        "quantize",
-        verbs.run_quantize,
-        "write the classifier in int8, with CUDA in fp16 too, beside the exported fp32 one",
-    )
+    quantize = add("quantize", verbs.run_quantize, "write an int8 classifier beside the exported fp32 one")
     _add_dataset(quantize)
     for command in (export, quantize):
         _add_models_dir(command)

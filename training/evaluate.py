@@ -6,7 +6,6 @@ Attacks are made with torch on the weights of the served graphs; every answer th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,8 +53,6 @@ def evaluate(
     manifests.verify(models, manifest)
     ledger = Ledger(models, manifest, dataset)
     plan = protocols.measurements(protocol, manifest.defenses(dataset), sizes)
-    if device.type != "cuda" or "fp16" not in manifest.precisions:  # which a CPU computes in fp32
-        plan = [replace(item, views=tuple(view for view in item.views if view.precision != "fp16")) for item in plan]
     bench = TestBench(Victim(models, dataset, device.type), test, cache, workers)
     if again:
         for measurement in plan:

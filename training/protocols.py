@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from service.catalog import NO_DEFENSE
-from service.precision import Precision
 from training import zoo
 from training.measurement import CLEAN, LONG, SLOW, UNDEFENDED, AttackSpec, Measurement, Noise, View
 
@@ -136,10 +135,9 @@ def _zoo(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
 
 
 def _precision(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
-    """The narrower classifiers beside the fp32 one, on images made on the fp32 one, whose gradient alone is shipped."""
+    """The int8 classifier beside the fp32 one, on images made on the fp32 one, for int8 has no gradient."""
     exact = (UNDEFENDED, zero_noise(defenses[0]))
-    narrower: tuple[Precision, ...] = ("int8", "fp16")
-    views = (*exact, *(replace(view, precision=precision) for precision in narrower for view in exact))
+    views = (*exact, *(replace(view, precision="int8") for view in exact))
     yield from (
         Measurement(attack, n, views) for attack, n in ((CLEAN, sizes.n), (_FGSM, sizes.n), (_PGD, sizes.pgd_n))
     )

@@ -29,9 +29,9 @@ from training.distill import distill
 from training.errors import CheckpointError, TrainingError
 from training.evaluate import evaluate
 from training.export import export_dataset, export_defense
-from training.narrowed_classifiers import halve_classifier, quantize_classifier
 from training.plans import TrainedPurifier
 from training.protocols import DEFAULT_SIZES, Sizes
+from training.quantized_classifier import quantize_classifier
 from training.ray_tasks import RayTasks
 from training.report import write_report
 from training.table3 import measure, printed
@@ -141,9 +141,8 @@ def _export_to_triton(options: argparse.Namespace) -> None:
 
 
 def run_quantize(options: argparse.Namespace) -> None:
-    """Write the classifier in int8, and in fp16 where there is CUDA."""
+    """Write the int8 classifier."""
     train, test = (data.load(options.dataset, split, options.data_dir) for split in ("train", "test"))
-    halve_classifier(options.dataset, test=test, models=options.models_dir)
     quantize_classifier(options.dataset, train=train, test=test, models=options.models_dir)
 
 

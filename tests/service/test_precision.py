@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from service import manifest as manifests
 from service import precision
 from service.app import create_app
 from service.catalog import Catalog
-from service.errors import DeviceError, ManifestError
+from service.errors import ManifestError
 from service.images import from_bytes
-from service.precision import Precision, PrecisionChoice, choose, has_fast_int8
+from service.precision import choose, has_fast_int8
 from service.settings import Settings
 from tests.service.asking import digit
 from tests.service.conftest import wait_until_ready
@@ -69,29 +68,15 @@ def test_where_the_system_tells_nothing_int8_is_not_fast(tmp_path: Path) -> None
     assert not has_fast_int8(tmp_path / "cpuinfo")
 
 
-@pytest.mark.parametrize(
-    ("asked", "on_cuda", "fast_int8", "shipped", "served"),
-    [
-        ("auto", False, True, {"fp32", "int8", "fp16"}, "int8"),
-        ("auto", False, True, {"fp32", "fp16"}, "fp32"),
-        ("auto", False, False, {"fp32", "int8", "fp16"}, "fp32"),
-        ("auto", True, True, {"fp32", "int8", "fp16"}, "fp16"),
-        ("auto", True, True, {"fp32", "int8"}, "fp32"),
-        ("fp32", True, True, {"fp32", "int8", "fp16"}, "fp32"),
-        ("int8", False, False, {"fp32"}, "int8"),
-        ("fp16", True, False, {"fp32"}, "fp16"),
-    ],
-)
-def test_auto_takes_what_the_device_is_fast_at_where_it_is_shipped(
-    monkeypatch: pytest.MonkeyPatch,
-    asked: PrecisionChoice,
-    on_cuda: bool,
-    fast_int8: bool,
-    shipped: set[Precision],
-    served: Precision,
-) -> None:
-    monkeypatch.setattr(precision, "has_fast_int8", lambda: fast_int8)
-    assert choose(asked, on_cuda=on_cuda, shipped=shipped) == served
+def test_auto_is_int8_only_where_it_is_fast_and_shipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "has_fast_int8", lambda: True)
+    assert choose("auto", on_cuda=False, shipped=True) == "int8"
+    assert choose("auto", on_cuda=True, shipped=True) == "fp32"
+    assert choose("auto", on_cuda=False, shipped=False) == "fp32"
+    assert choose("fp32", on_cuda=False, shipped=True) == "fp32"
+    monkeypatch.setattr(precision, "has_fast_int8", lambda: False)
+    assert choose("auto", on_cuda=False, shipped=True) == "fp32"
+    assert choose("int8", on_cuda=False, shipped=True) == "int8"
 
 
 @pytest.mark.parametrize("fast", [False, True])
@@ -99,20 +84,8 @@ def test_int8_on_a_processor_that_is_bad_at_it_is_warned_of(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fast: bool
 ) -> None:
     monkeypatch.setattr(precision, "has_fast_int8", lambda: fast)
-    assert choose("int8", on_cuda=False, shipped={"int8"}) == "int8"
+    assert choose("int8", on_cuda=False, shipped=True) == "int8"
     assert ("may answer worse" in caplog.text) is not fast
-
-
-def test_fp16_is_refused_where_it_would_be_fp32(models_dir: Path) -> None:
-    with pytest.raises(DeviceError, match=r"'fp16' was asked for on a CPU.*allowed there are auto, fp32 and int8"):
-        Catalog.load(models_dir, "cpu", 1, "fp16")
-
-
-def test_what_one_data_set_lacks_is_not_shipped(with_int8: Path) -> None:
-    manifest = manifests.read(with_int8)
-    assert manifest.precisions == {"fp32", "int8"}
-    fewer = tuple(graph for graph in manifest.graphs if graph.name != "mnist-int8")
-    assert manifest.model_copy(update={"graphs": fewer}).precisions == {"fp32"}
 
 
 def test_int8_where_none_is_shipped_is_refused(models_dir: Path) -> None:

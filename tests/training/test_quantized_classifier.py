@@ -1,4 +1,4 @@
-"""Classifiers in int8 and fp16 answer nearly as the exported one, stand in the manifest, and can be written again."""
+"""An int8 classifier answers nearly as the exported one, stands in the manifest, and can be written again."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx.reference import ReferenceEvaluator
 
-from service import inference, selftest
 from service import manifest as manifests
+from service import selftest
 from service.catalog import Catalog
-from training import narrowed_classifiers
+from training import quantized_classifier
 from training.bench import TestBench
 from training.data import Examples
 from training.errors import ExportError
 from training.ledger import Ledger
 from training.measurement import CLEAN, View
-from training.narrowed_classifiers import halve_classifier, quantize_classifier
+from training.quantized_classifier import quantize_classifier
 from training.served import is_current
 from training.white_boxes import Victim
 from training.workers import Processes
@@ -34,8 +33,8 @@ def many() -> Examples:
 
 @pytest.fixture(autouse=True)
 def _any_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tiny classifier's answers to noise lie close together, so that rounding may change many."""
-    monkeypatch.setattr(narrowed_classifiers, "LARGEST_LOSS", 1.0)
+    """The tiny classifier's answers to noise lie close together, so that int8 may change many."""
+    monkeypatch.setattr(quantized_classifier, "LARGEST_LOSS", 1.0)
 
 
 def test_it_answers_nearly_as_fp32_does_and_the_same_alone_as_in_a_batch(models: Path, many: Examples) -> None:
@@ -100,42 +99,8 @@ def test_its_answers_are_measured_beside_those_of_fp32_on_the_same_images(
 def test_one_that_answers_differently_is_not_kept(
     models: Path, many: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(narrowed_classifiers, "LARGEST_LOSS", -1.0)
+    monkeypatch.setattr(quantized_classifier, "LARGEST_LOSS", -1.0)
     with pytest.raises(ExportError, match=r"int8 has accuracy 0\.\d+, fp32 0\.\d+; allowed"):
         quantize_classifier("mnist", train=many, test=many, models=models)
     assert not list((models / "mnist").glob("*int8*"))
     assert all(graph.precision == "fp32" for graph in manifests.read(models).graphs)
-
-
-def test_without_cuda_no_fp16_is_written(models: Path, many: Examples, capsys: pytest.CaptureFixture[str]) -> None:
-    before = manifests.read(models)
-    assert halve_classifier("mnist", test=many, models=models) is None
-    assert "measured on CUDA alone" in capsys.readouterr().out
-    assert manifests.read(models) == before
-
-
-@pytest.mark.filterwarnings("ignore:Specified provider")
-def test_fp16_computes_the_same_weights_in_halves(
-    models: Path, many: Examples, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(inference, "_decide", lambda device: device == "auto")
-    size = sum(path.stat().st_size for path in models.rglob("*"))
-    entry = halve_classifier("mnist", test=many, models=models)
-    assert entry is not None
-    source = manifests.read(models).graph("mnist", "classifier")
-    assert (entry.precision, entry.weights) == ("fp16", source.weights)
-    assert sum(path.stat().st_size for path in models.rglob("*")) - size < 50_000
-    graph = onnx.shape_inference.infer_shapes(onnx.load(models / entry.file)).graph
-    computed = {
-        value.type.tensor_type.elem_type
-        for value in graph.value_info
-        if value.name in {node.output[0] for node in graph.node if node.op_type in {"Conv", "Gemm", "Relu"}}
-    }
-    assert computed == {onnx.TensorProto.FLOAT16}
-    images = many.images[:1].numpy()
-    exact = Catalog.load(models, "cpu", 1).classifier("mnist").logits(images)
-    (found,) = map(np.asarray, ReferenceEvaluator(onnx.load(models / entry.file)).run(None, {"images": images}))
-    assert 0 < np.abs(found - exact).max() <= 0.01 * np.abs(exact).max()
-    selftest.check(Catalog.load(models, "auto", 1, "fp16"))
-    assert halve_classifier("mnist", test=many, models=models) == entry
-    assert [graph.precision for graph in manifests.read(models).graphs].count("fp16") == 1
