@@ -157,13 +157,12 @@ class Attempt:
 def attempt(
     catalog: Catalog, image: FloatArray, goal: Goal, route: Plan, stopwatch: Stopwatch, leash: Leash | None = None
 ) -> Attempt:
-    """Attack one image (1, 1, 28, 28) and judge the result.
+    """Attack one image (1, 1, 28, 28) towards a goal that was checked, and judge the result.
 
     Raises:
-        ParameterError: `goal.check` refuses it, or `target_label` is what the classifier answers already.
+        ParameterError: `target_label` is what the classifier answers already.
         ServiceError: the leash was cut.
     """
-    goal.check(catalog, route)
     # What is attacked is what is judged: an int8 classifier draws its border elsewhere, and has no gradient.
     defense = Defense.of(catalog, goal.dataset, goal.defense, "fp32")
     victim = Leashed(goal.victim(catalog, route), leash or Leash())

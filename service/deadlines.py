@@ -105,8 +105,8 @@ class DeadlineProtocol(HttpToolsProtocol):
         """As uvicorn's, but a problem."""
         self._refuse(
             HTTPStatus.BAD_REQUEST,
-            "this is not HTTP/1.1, or its path is too long; allowed: a request with a method, a path of at most "
-            f"{MAX_HEAD_BYTES} bytes and headers",
+            "this is not HTTP/1.1, or its path is too long; allowed: a request with a method, a path of less "
+            f"than {MAX_HEAD_BYTES} bytes and headers",
         )
 
     def _start(self) -> None:

@@ -51,12 +51,8 @@ class Leash:
             TimeLimitError: the time is over.
             ServiceError: the reason for which the leash was cut.
         """
-        timer = Timer(self._limit_s or 0, self._expire)
-        timer.daemon = True
-        if self._limit_s is not None:
-            timer.start()
         try:
-            with self._interruption:
+            with self._timed(), self._interruption:
                 self.feel()
                 yield
         except ServiceError:
@@ -64,8 +60,6 @@ class Leash:
         except Exception:
             self.feel()  # a run that was ended raises an error of ONNX Runtime's
             raise
-        finally:
-            timer.cancel()
 
     def feel(self) -> None:
         """Go on, or not.
@@ -75,6 +69,19 @@ class Leash:
         """
         if self._reason is not None:
             raise self._reason
+
+    @contextmanager
+    def _timed(self) -> Generator[None, None, None]:
+        if self._limit_s is None:
+            yield
+            return
+        timer = Timer(self._limit_s, self._expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def _end(self, reason: ServiceError) -> None:
         self._reason = self._reason or reason

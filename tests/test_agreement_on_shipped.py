@@ -1,9 +1,9 @@
 """Our attacks on the shipped classifiers, through the served ONNX gradients, against other toolkits' on torch.
 
 Few images and few steps, so that it stays quick, and most on Fashion-MNIST alone, where float32 hurts the others less;
-each comparison states its tolerance. FGSM alone runs on torch, in float64. Toolkits that take the gradient
-of a float32 softmax lose the label's share where the classifier is sure (two MNIST images of three), and ours does not:
-hence one-sided bounds, and float64 where signs are compared.
+each comparison states its tolerance. FGSM alone runs on torch, in float64. Toolkits that take the gradient of a float32
+softmax lose the label's share where the classifier is sure (two MNIST images of three), and ours does not: hence
+one-sided bounds, and float64 where signs are compared.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ def test_int8_was_made_from_fp32_and_is_as_accurate(catalog: Catalog, dataset: s
     assert quick.training["quantized_from"] == exact.sha256
 
 
-@pytest.mark.skipif(not has_fast_int8(), reason="without dot products of int8 the kernels saturate: none is served")
+@pytest.mark.skipif(not has_fast_int8(), reason="not served where the processor has no dot products of int8")
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_int8_answers_as_fp32_also_under_attack(catalog: Catalog, dataset: str) -> None:
     images, labels = _samples(catalog, dataset, 40)

@@ -12,7 +12,7 @@ from service.attempt import MAX_EOT, Target
 from service.benchmark import STAGE_S
 from service.catalog import DEFAULT_DEFENSE
 from service.errors import shortened
-from service.schemas.values import Dataset, DefenseName, Label, Seed, whole_number
+from service.schemas.values import Dataset, DefenseName, Label, Seed, WholeNumber
 
 MAX_BENCHMARK_IMAGES = 6400
 
@@ -93,7 +93,7 @@ class AttackQuery(DatasetQuery):
     target_label: Label | None = Field(
         None, description="class 0 to 9 to lead to, other than label; makes the attack targeted"
     )
-    eot: Annotated[int, Field(ge=0, le=MAX_EOT), whole_number(0, MAX_EOT)] = Field(
+    eot: Annotated[int, WholeNumber(0, MAX_EOT)] = Field(
         0,
         description=f"target=pipeline: draws of the purifier's noise that each look averages over, 1 to {MAX_EOT}; "
         "with 0 the noise is zero, as in a classification without a seed",
@@ -125,11 +125,9 @@ class BenchmarkQuery(DatasetQuery):
     """Query of POST /latency/benchmark."""
 
     defense: DefenseName = Field(DEFAULT_DEFENSE, description="one of GET /models, or `all` of them")
-    batch: int = Field(1, ge=1, le=64, description="images in a call, 1 to 64")
-    repeats: int = Field(
+    batch: Annotated[int, WholeNumber(1, 64)] = Field(1, description="images in a call, 1 to 64")
+    repeats: Annotated[int, WholeNumber(1, 200)] = Field(
         50,
-        ge=1,
-        le=200,
         description=f"timed calls of each stage, 1 to 200; batch x repeats is at most {MAX_BENCHMARK_IMAGES}. After "
         f"{STAGE_S:g} s of a stage no further call of it begins",
     )

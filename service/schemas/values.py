@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WrapValidator
-from pydantic_core import PydanticCustomError
-from pydantic_core.core_schema import ValidatorFunctionWrapHandler
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic_core import PydanticCustomError, core_schema
 
 
-def whole_number(least: int, most: int) -> WrapValidator:
-    """Refuse all else in one sentence that names both limits."""
+@dataclass(frozen=True)
+class WholeNumber:
+    """For `Annotated[int, ...]`: from `least` to `most`; all else is refused in one sentence that names both."""
 
-    def check(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:
+    least: int
+    most: int
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        """As pydantic asks for it."""
+        within = core_schema.int_schema(ge=self.least, le=self.most)
+        return core_schema.no_info_wrap_validator_function(self._checked, within)
+
+    def _checked(self, value: Any, check: core_schema.ValidatorFunctionWrapHandler) -> Any:
         try:
-            return inner(value)
+            return check(value)
         except ValidationError as error:
-            raise PydanticCustomError("not_allowed", f"allowed: a whole number, {least} to {most}") from error
-
-    return WrapValidator(check)
+            raise PydanticCustomError("not_allowed", f"allowed: a whole number, {self.least} to {self.most}") from error
 
 
 Dataset = Annotated[str, Field(description="data set: `mnist` or `fashion-mnist`; GET /models lists them")]
@@ -29,8 +36,8 @@ DefenseName = Annotated[
         "`none`; GET /models lists them"
     ),
 ]
-Label = Annotated[int, Field(ge=0, le=9), whole_number(0, 9)]
-Seed = Annotated[int, Field(ge=0, le=2**32 - 1), whole_number(0, 2**32 - 1)]
+Label = Annotated[int, WholeNumber(0, 9)]
+Seed = Annotated[int, WholeNumber(0, 2**32 - 1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Probabilities = Annotated[tuple[Probability, ...], Field(min_length=10, max_length=10, description="class 0 to 9")]
 PngBase64 = Annotated[str, Field(description="28 x 28, 8-bit grey PNG in base64")]

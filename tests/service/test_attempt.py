@@ -19,7 +19,9 @@ from tests.service.tiny_models import image_of
 def attacked(catalog: Catalog, label: int = 3, goal: dict[str, Any] | None = None, **options: Any) -> Attempt:
     image = from_bytes(image_of("mnist", label))[None, None]
     wanted = Goal(**{"dataset": "mnist", "defense": "autoencoder", "target": "classifier", **(goal or {})})
-    return attempt(catalog, image, wanted, plan("pgd", **{"steps": 8, **options}), Stopwatch())
+    route = plan("pgd", **{"steps": 8, **options})
+    wanted.check(catalog, route)
+    return attempt(catalog, image, wanted, route, Stopwatch())
 
 
 def test_the_defaults_are_filled_in() -> None:

@@ -184,7 +184,11 @@ HOSTILE: dict[str, Hostile] = {
     ),
     "draws of no noise": Hostile(422, "eot is 3, and target=classifier", path="/attack?eot=3"),
     "too many draws": Hostile(422, "eot is '33'", path="/attack?eot=33&target=pipeline"),
-    "label 10": Hostile(422, "label is '10'", path="/attack?label=10"),
+    "label 10": Hostile(422, "label is '10'; allowed: a whole number, 0 to 9", path="/attack?label=10"),
+    "33 draws": Hostile(422, "eot is '33'; allowed: a whole number, 0 to 32", path="/attack?eot=33"),
+    "a seed of an attack in words": Hostile(
+        422, "seed is 'a'; allowed: a whole number, 0 to 4294967295", path="/attack?seed=a"
+    ),
     "the label as target": Hostile(422, "target_label is 3", path="/attack?label=3&target_label=3"),
     "a pipeline without purifier": Hostile(422, "needs a defense", path="/attack?target=pipeline&defense=none"),
     "a body and a sample": Hostile(422, "both a body and a sample are given", path="/attack?sample=1"),

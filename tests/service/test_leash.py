@@ -97,27 +97,32 @@ def test_an_attack_that_takes_too_long_is_a_problem(settings: Settings) -> None:
         assert client.get("/healthz").status_code == 200
 
 
-def test_an_attack_ends_where_its_client_hangs_up(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("path", "work"),
+    [("/attack?sample=1", "service.routes.attack.attempt"), ("/latency/benchmark", "service.routes.latency.benchmark")],
+)
+def test_long_work_ends_where_its_client_hangs_up(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: str, work: str
+) -> None:
     looking, ended = threading.Event(), threading.Event()
+    session = Runtime("cpu", threads=1).open(adding(tmp_path / "endless.onnx", turns=2**40))
 
-    def endless(*arguments: Any) -> Any:
-        leash: Leash = arguments[-1]
+    def endless(*_: Any, **__: Any) -> Any:
         looking.set()
         try:
-            while True:
-                leash.feel()
+            session.run(images=np.zeros((1,), np.float32))
         finally:
             ended.set()
 
-    monkeypatch.setattr("service.routes.attack.attempt", endless)
+    monkeypatch.setattr(work, endless)
     app = create_app(settings)
     with TestClient(app) as client:
         wait_until_ready(client)
-        anyio.run(_ask_and_hang_up, app, looking)
+        anyio.run(_ask_and_hang_up, app, path, looking)
         assert ended.wait(20)
 
 
-async def _ask_and_hang_up(app: FastAPI, looking: threading.Event) -> None:
+async def _ask_and_hang_up(app: FastAPI, path: str, looking: threading.Event) -> None:
     messages = [{"type": "http.request", "body": b"", "more_body": False}]
 
     async def receive() -> dict[str, Any]:
@@ -129,7 +134,7 @@ async def _ask_and_hang_up(app: FastAPI, looking: threading.Event) -> None:
     async def send(_: Any) -> None:
         """Nobody listens."""
 
-    url = httpx2.URL("http://test/attack?sample=1")
+    url = httpx2.URL(f"http://test{path}")
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},
