@@ -95,7 +95,8 @@ def test_who_wants_no_motion_gets_none(tiny: Service, visit: Visiting) -> None:
 
 def test_a_service_that_goes_down_is_told_and_its_return_noticed(tiny_dir: Path, visit: Visiting) -> None:
     service = start("--models-dir", str(tiny_dir))
-    visitor = visit(service, allowing=("ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET"))
+    # It is killed, perhaps amid an answer: which network error the browser then logs is up to chance.
+    visitor = visit(service, allowing=("net::ERR_",))
     page = visitor.open("#method=fgsm&sample=3")
     expect(page.locator("#status")).to_contain_text("Live on CPU")
     service.stop()
