@@ -10,13 +10,14 @@ from pathlib import Path
 
 from service.errors import StartupError
 from training import data, verbs
-from training.config import AUTOENCODERS, GENERATIVE
+from training.config import AUTOENCODERS, GENERATIVE, ROBUST_DEFENSE
 from training.errors import TrainingError
 from training.protocols import PROTOCOLS
 
 Run = Callable[[argparse.Namespace], None]
 Add = Callable[[str, Run, str], argparse.ArgumentParser]
 _INTERRUPTED = 130
+_PURIFIERS = (*AUTOENCODERS, ROBUST_DEFENSE, *GENERATIVE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,7 +57,7 @@ def _add_training(add: Add) -> None:
     purifier = add("purifier", verbs.run_purifier, "train a purifier against attacks on the classifier")
     distill = add("distill", verbs.run_distill, "train a narrower VGG-16 on the classifier's answers")
     everything = add("all", verbs.run_all, "from the data to exported, verified graphs")
-    purifier.add_argument("--defense", choices=(*AUTOENCODERS, *GENERATIVE), default="autoencoder")
+    purifier.add_argument("--defense", choices=_PURIFIERS, default="autoencoder")
     for command in (classifier, purifier, distill, everything):
         _add_dataset(command)
         command.add_argument("--seed", type=int, default=0)
@@ -85,7 +86,7 @@ def _add_export(add: Add) -> None:
     )
     export.add_argument(
         "--defense",
-        choices=(*AUTOENCODERS, *GENERATIVE, "distillation"),
+        choices=(*_PURIFIERS, "distillation"),
         help="only this one, beside what is shipped; default: the classifier and its auto-encoders anew",
     )
     _add_work_dir(export)

@@ -20,9 +20,11 @@ from torch import Tensor
 from service import manifest as manifests
 from service.attacks import WhiteBox, perturbation_size
 from service.attacks.norms import into_ball
+from training import autoattack
 from training.data import Examples
 from training.measurement import SLOW, AttackSpec
-from training.white_boxes import Victim, white_box
+from training.pipeline import TorchWhiteBox
+from training.white_boxes import PipelineWhiteBox, Victim, white_box
 
 CHUNK = 200
 _SMALL_CHUNK = 20
@@ -150,6 +152,9 @@ def _attack(model: WhiteBox, spec: AttackSpec, images: Tensor, labels: Tensor, r
     if spec.attack == "fgsm_direction":
         _, gradient = model.loss_gradient(images, labels)
         return cast(Tensor, (-gradient if targeted else gradient).sign().to(torch.int8))
+    if spec.attack == autoattack.NAME:
+        forward = cast(TorchWhiteBox | PipelineWhiteBox, model).forward
+        return autoattack.attack(forward, images, labels, eps=spec.eps, seed=spec.seed)
     plan = spec.plan()
     options = {"norm": spec.norm, "targeted": targeted, "rng": rng}
     taken = {name: value for name, value in options.items() if name in plan.attack.keywords}

@@ -14,13 +14,14 @@ import torch
 from service import manifest as manifests
 from training import checks, protocols
 from training.bench import TestBench
+from training.config import ROBUST_DEFENSE
 from training.data import Examples
 from training.errors import BallError, GateError
 from training.ledger import Ledger
 from training.measurement import AttackSpec, Measurement
 from training.outcome import FAILED
 from training.probes import Probes
-from training.protocols import HEADLINE_PGD_EPS, Sizes, zero_noise
+from training.protocols import Sizes, zero_noise
 from training.results import Row
 from training.served import current_rows
 from training.white_boxes import Victim
@@ -52,7 +53,7 @@ def evaluate(
     manifest = manifests.read(models)
     manifests.verify(models, manifest)
     ledger = Ledger(models, manifest, dataset)
-    plan = protocols.measurements(protocol, manifest.defenses(dataset), sizes)
+    plan = protocols.measurements(protocol, dataset, manifest.defenses(dataset), sizes)
     bench = TestBench(Victim(models, dataset, device.type), test, cache, workers)
     if again:
         for measurement in plan:
@@ -62,16 +63,21 @@ def evaluate(
         for number, measurement in enumerate(plan, start=1):
             print(f"{number}/{len(plan)}", end=" ")
             rows += _measure(bench, ledger, measurement, again=again)
-        if protocol == "adaptive":
-            rows.append(_worst_case(bench, ledger, plan, manifest.defenses(dataset)[0], sizes.pgd_n, again=again))
+        if protocol in {"adaptive", "robust"}:
+            defense = ROBUST_DEFENSE if protocol == "robust" else manifest.defenses(dataset)[0]
+            rows.append(_worst_case(bench, ledger, plan, defense, sizes.pgd_n, again=again))
     except BallError as error:
         checks.save(models, [checks.broken_ball(manifest, dataset, str(error))])
         raise
     probes = Probes(bench, manifest, train, sizes.check_n, costly=protocol in {"paper", "adaptive"}, again=again)
     found = checks.run(models, manifest, dataset, current_rows(models, manifest), probes)
     for check in found:
-        print(f"check {check.number:2} {check.name}: {check.verdict}. {check.why}")
-    failed = [f"check {check.number} ({check.name}): {check.why}" for check in found if check.verdict == FAILED]
+        print(f"check {check.number:2} {check.name} of {check.defense}: {check.verdict}. {check.why}")
+    failed = [
+        f"check {check.number} ({check.name}) of {check.defense}: {check.why}"
+        for check in found
+        if check.verdict == FAILED
+    ]
     if failed:
         raise GateError(f"{len(failed)} of {len(found)} checks failed on {dataset}. " + " ".join(failed))
     return rows
@@ -93,14 +99,15 @@ def _measure(bench: TestBench, ledger: Ledger, measurement: Measurement, *, agai
 
 
 def _worst_case(bench: TestBench, ledger: Ledger, plan: list[Measurement], defense: str, n: int, *, again: bool) -> Row:
-    """An image counts as right only if it is under every attack of the plan within the headline budget (check 10).
+    """An image counts as right only if it is under every attack of the plan within the defense's budget (check 10).
 
     The row's `restarts` says how many attacks these are.
     """
     view = zero_noise(defense)
-    specs = protocols.worst_case(plan, view, n)
+    eps = protocols.budget(bench.victim.dataset, defense)
+    specs = protocols.worst_case(plan, view, n, eps)
     n = min(n, len(bench.test))
-    attack = AttackSpec("worst_case", HEADLINE_PGD_EPS, steps=0, restarts=len(specs), defense=defense)
+    attack = AttackSpec("worst_case", eps, steps=0, restarts=len(specs), defense=defense)
     blank = ledger.blank(attack, view, n)
     row = ledger.find(blank)
     if row is None or again:

@@ -8,12 +8,13 @@ from typing import Literal
 from service.attacks import ATTACKS, Norm, Plan
 from service.catalog import NO_DEFENSE
 from service.precision import Precision
+from training import autoattack
 
 Noise = Literal["", "zero", "fixed", "drawn"]
 QUERYING = frozenset({name for name, attack in ATTACKS.items() if attack.access != "gradients"} | {"random_noise"})
 _NEAREST = frozenset(name for name, attack in ATTACKS.items() if attack.aim == "distance")
 # They take seconds an image: few images, in small chunks, so that many processes share them and little is lost.
-SLOW = frozenset({"lbfgs", "cw", "jsma", "one_pixel", "geoda", "hopskipjump"})
+SLOW = frozenset({autoattack.NAME, "lbfgs", "cw", "jsma", "one_pixel", "geoda", "hopskipjump"})
 # They take a hundred gradients an image and more: seconds on a CPU, nothing on a GPU.
 LONG = frozenset({"apgd_ce", "apgd_dlr", "ddn", "deepfool"})
 # What an attack calls its length, of which it has one at most.

@@ -74,11 +74,15 @@ class TorchWhiteBox:
         self._model = model
         self._mixed_precision = mixed_precision
 
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, 10) that autograd can follow."""
+        with self._precision(images):
+            return self._model(images).float()
+
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
         """Logits (N, 10)."""
-        with self._precision(images):
-            return self._model(images).float()
+        return self.forward(images)
 
     def loss_gradient(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N, 10) and the gradient of each image's cross-entropy to its label."""
@@ -87,9 +91,7 @@ class TorchWhiteBox:
     def vector_jacobian(self, images: Tensor, cotangent: Cotangent) -> tuple[Tensor, Tensor]:
         """Logits (N, 10) and the gradient of any loss, by its derivative by the logits."""
         watched = images.detach().clone().requires_grad_()
-        with self._precision(images):
-            logits = self._model(watched)
-        logits = logits.float()
+        logits = self.forward(watched)
         weights = cotangent(logits.detach()) if callable(cotangent) else cotangent
         (gradient,) = torch.autograd.grad(logits, watched, weights)
         return logits.detach(), gradient.float()

@@ -5,11 +5,14 @@ PGD is L-inf with 40 steps of 2.5 eps / 40 from a random start; FGSM is one step
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
-from service.catalog import NO_DEFENSE
-from training import zoo
+from service.catalog import DEFAULT_DEFENSE, NO_DEFENSE
+from training import autoattack, zoo
+from training.config import ROBUST, ROBUST_DEFENSE
+from training.errors import EvaluationError
 from training.measurement import CLEAN, LONG, SLOW, UNDEFENDED, AttackSpec, Measurement, Noise, View
 
 FGSM_EPS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 1.0, 1.5)
@@ -26,8 +29,9 @@ PAPER_DEFENSE = "autoencoder_paper"
 # Seconds an image: they are measured on fewer.
 SLOW_DEFENSES = frozenset({"defense_gan"})
 _WITHOUT_NOISE = frozenset({NO_DEFENSE, "distillation"})
-_OURS = ("autoencoder", PAPER_DEFENSE)
-PROTOCOLS = ("paper", "adaptive", "quick", "zoo", "precision", "table3")
+_OURS = (DEFAULT_DEFENSE, ROBUST_DEFENSE, PAPER_DEFENSE)
+Plan = Callable[[tuple[str, ...], "Sizes"], Iterator[Measurement]]
+PROTOCOLS = ("paper", "adaptive", "robust", "quick", "zoo", "precision", "table3")
 
 _FGSM = AttackSpec("fgsm", HEADLINE_FGSM_EPS)
 _LEAKING = replace(_FGSM, label="least_likely")
@@ -51,6 +55,7 @@ class Sizes:
 DEFAULT_SIZES = {
     "paper": Sizes(10_000, 10_000, 10_000, 400),
     "adaptive": Sizes(10_000, 1_000, 1_000, 400),
+    "robust": Sizes(10_000, 1_000, 0, 400, slow_n=1_000, long_n=1_000),
     "quick": Sizes(200, 50, 50, 50),
     "zoo": Sizes(500, 500, 500, 200),
     "precision": Sizes(10_000, 10_000, 0, 400),
@@ -58,19 +63,29 @@ DEFAULT_SIZES = {
 }
 
 
-def measurements(protocol: str, defenses: tuple[str, ...], sizes: Sizes) -> list[Measurement]:
-    """The measurements of a protocol for the purifiers `defenses`, the shipped one first."""
-    plans = {
+def measurements(protocol: str, dataset: str, defenses: tuple[str, ...], sizes: Sizes) -> list[Measurement]:
+    """The measurements of a protocol for the purifiers `defenses`, the shipped one first.
+
+    Raises:
+        EvaluationError: the protocol is about a defense that is not among them.
+    """
+    plans: dict[str, Plan] = {
         "paper": _paper, "adaptive": _adaptive, "quick": _quick, "zoo": _zoo, "precision": _precision,
-        "table3": _table3,
+        "table3": _table3, "robust": partial(_robust, dataset),
     }  # fmt: skip
     return list(plans[protocol](defenses, sizes))
 
 
-def worst_case(plan: Iterable[Measurement], view: View, n: int) -> list[AttackSpec]:
-    """The attacks of a plan on n images or more that `view` answers, within the headline budget of PGD (check 10)."""
+def budget(dataset: str, defense: str) -> float:
+    """The eps in L-inf within which a defense's worst case is sought: what it was trained for, else the paper's."""
+    config = ROBUST.get((dataset, defense))
+    return HEADLINE_PGD_EPS if config is None else config.eps
+
+
+def worst_case(plan: Iterable[Measurement], view: View, n: int, eps: float) -> list[AttackSpec]:
+    """The attacks of a plan on n images or more that `view` answers, within `eps` in L-inf (check 10)."""
     asked = [measurement.spec for measurement in plan if view in measurement.views and measurement.n >= n]
-    return [spec for spec in dict.fromkeys(asked) if spec.norm == "linf" and 0 < spec.eps <= HEADLINE_PGD_EPS]
+    return [spec for spec in dict.fromkeys(asked) if spec.norm == "linf" and 0 < spec.eps <= eps]
 
 
 def zero_noise(defense: str) -> View:
@@ -111,6 +126,49 @@ def _adaptive(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
     yield from (Measurement(attack, sizes.sweep_n, (served,)) for attack in sweep)
     yield from _strength(through, served, sizes)
     yield Measurement(replace(through, noise="drawn", eot=EOT_DRAWS), n, (View(shipped, "drawn"),))
+
+
+def _robust(dataset: str, defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
+    """The purifier that was trained against attackers who know it, at its own budget, beside the shipped one."""
+    if ROBUST_DEFENSE not in defenses:
+        found = ", ".join(defenses)
+        raise EvaluationError(
+            f"no {ROBUST_DEFENSE} is exported for {dataset}; found: {found}. Train and export it first"
+        )
+    eps = budget(dataset, ROBUST_DEFENSE)
+    plain, robust = zero_noise(defenses[0]), zero_noise(ROBUST_DEFENSE)
+    bare = replace(_PGD, eps=eps)
+    for attack, n in (
+        (CLEAN, sizes.n),
+        (_FGSM, sizes.n),
+        (_LEAKING, sizes.n),
+        (_PGD, sizes.pgd_n),
+        (bare, sizes.pgd_n),
+    ):
+        yield Measurement(attack, n, (UNDEFENDED, plain, robust))
+    n = sizes.pgd_n
+    through = replace(bare, defense=ROBUST_DEFENSE)
+    yield Measurement(bare, n, (View(ROBUST_DEFENSE, "fixed"), View(ROBUST_DEFENSE, "drawn")))
+    yield Measurement(AttackSpec("fgsm", eps, defense=ROBUST_DEFENSE), n, (robust,))
+    yield Measurement(through, n, (robust,))
+    yield Measurement(replace(through, defense=plain.defense), n, (plain, robust))
+    yield Measurement(replace(through, noise="fixed"), n, (View(ROBUST_DEFENSE, "fixed"),))
+    yield Measurement(replace(through, noise="drawn"), n, (View(ROBUST_DEFENSE, "drawn"),))
+    yield Measurement(replace(through, gradient="identity"), n, (robust,))
+    yield Measurement(AttackSpec("random_noise", eps, defense=ROBUST_DEFENSE), n, (robust,))
+    yield from _strength(through, robust, sizes)
+    for name in ("apgd_ce", "apgd_dlr"):
+        yield Measurement(
+            AttackSpec(name, eps, steps=autoattack.STEPS, random_start=False, defense=ROBUST_DEFENSE),
+            sizes.long_n,
+            (robust,),
+        )
+    yield Measurement(AttackSpec("square", eps, steps=SQUARE_QUERIES, defense=ROBUST_DEFENSE), sizes.slow_n, (robust,))
+    yield Measurement(
+        AttackSpec(autoattack.NAME, eps, steps=autoattack.STEPS, defense=ROBUST_DEFENSE), sizes.slow_n, (robust,)
+    )
+    eot = replace(through, noise="drawn", eot=EOT_DRAWS)
+    yield Measurement(eot, sizes.check_n, (View(ROBUST_DEFENSE, "drawn"),))
 
 
 def _quick(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from service.catalog import NO_DEFENSE, Catalog
+from service.catalog import DEFAULT_DEFENSE, NO_DEFENSE, Catalog
 from service.manifest import Manifest
 from training import (
     checks,
@@ -25,9 +25,11 @@ from training import (
     pictures,
     precisions,
     results,
+    robust_table,
     tables,
 )
 from training.checks import Check
+from training.config import ROBUST_DEFENSE
 from training.errors import EvaluationError
 from training.latencies import Latency
 from training.outcome import FAILED, NOT_RUN, PASSED
@@ -40,6 +42,7 @@ _NOTES = "notes.md"
 _RESULTS = ("<!-- results: made by `python -m training report` -->", "<!-- end of results -->")
 _TABLE_3 = ("<!-- table 3: made by `python -m training report` -->", "<!-- end of table 3 -->")
 _MASKING = 9
+_ROBUST = ("<!-- robust: made by `python -m training report` -->", "<!-- end of robust -->")
 
 
 def write_report(models: Path, readme: Path, ablations: Sequence[Path] = ()) -> None:
@@ -63,6 +66,8 @@ def write_report(models: Path, readme: Path, ablations: Sequence[Path] = ()) -> 
     write_between(readme, _RESULTS, tables.summary(in_linf, manifest.datasets))
     where = f"{models.name}/{latencies.FILE_NAME}"
     write_between(readme, _TABLE_3, costs.written(in_linf, _timings(models), manifest.datasets, where))
+    robust_in = [dataset for dataset in manifest.datasets if ROBUST_DEFENSE in manifest.defenses(dataset)]
+    write_between(readme, _ROBUST, robust_table.summary(in_linf, robust_in))
     print(f"wrote {models / 'REPORT.md'}, {figures} and the tables in {readme}")
 
 
@@ -86,9 +91,13 @@ def report(models: Path, manifest: Manifest, rows: Sequence[Row], confused: Sequ
     current = [
         check for check in checks.read(models / checks.FILE_NAME)
         if check.dataset in datasets
-        and check.artefact == artefact(manifest, check.dataset, manifest.defenses(check.dataset)[0])
+        and check.defense in manifest.defenses(check.dataset)
+        and check.artefact == artefact(manifest, check.dataset, check.defense)
     ]  # fmt: skip
-    masked = [check.dataset for check in current if (check.number, check.verdict) == (_MASKING, FAILED)]
+    shipped, robust = ([check for check in current if check.defense == name]
+                       for name in (DEFAULT_DEFENSE, ROBUST_DEFENSE))  # fmt: skip
+    masked = [check.dataset for check in shipped if (check.number, check.verdict) == (_MASKING, FAILED)]
+    robust_in = [dataset for dataset in datasets if ROBUST_DEFENSE in manifest.defenses(dataset)]
     notes = models / _NOTES
     parts = {
         "table 1a": tables.undefended(rows, datasets, "fgsm"),
@@ -99,12 +108,14 @@ def report(models: Path, manifest: Manifest, rows: Sequence[Row], confused: Sequ
         "notes": "\n\n".join(tables.NOTES),
         "table informed": tables.informed(rows, datasets, masked),
         "figure descent": _descent(models),
+        "table robust": robust_table.written(rows, robust_in),
+        "table robust checks": _checks(robust, robust_in, checks.OF_THE_INFORMED),
         "table zoo": _zoo(zoo, found),
         "table precision": precisions.written(every_precision, datasets),
         "table ablation": tables.ablation(rows, datasets),
         "table mixes": tables.mixes(rows, ablations, datasets),
         "table seeds": tables.seeds(rows, ablations, datasets),
-        "table checks": _checks(current, datasets),
+        "table checks": _checks(shipped, datasets),
         "figures rescue": _images("rescue", datasets),
         "figures confusion": _images("confusion", confused) or "No counts yet.",
         "log": notes.read_text() if notes.exists() else "",
@@ -171,11 +182,14 @@ def _images(kind: str, datasets: Sequence[str]) -> str:
     return "\n".join(f"![{kind}, {dataset}](figures/{kind}-{dataset}.png)" for dataset in datasets)
 
 
-def _checks(found: Sequence[Check], datasets: Sequence[str]) -> str:
-    """Verdicts of all checks, and what was found where one did not pass."""
+def _checks(found: Sequence[Check], datasets: Sequence[str], numbers: Sequence[int] = tuple(checks.RULES)) -> str:
+    """Verdicts of checks, by default of all, and what was found where one did not pass."""
+    if not datasets:
+        return "Not measured yet."
     known = {(check.dataset, check.number): check for check in found}
     lines, reasons = [], []
-    for number, (name, rule) in checks.RULES.items():
+    for number in numbers:
+        name, rule = checks.RULES[number]
         cells = []
         for dataset in datasets:
             check = known.get((dataset, number))

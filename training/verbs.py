@@ -19,10 +19,12 @@ from training.config import (
     DISTILLATION,
     GENERATIVE,
     PURIFIERS,
+    ROBUST,
     ClassifierConfig,
     DistillationConfig,
     GanConfig,
     PurifierConfig,
+    RobustConfig,
     VaeConfig,
 )
 from training.distill import distill
@@ -38,12 +40,13 @@ from training.table3 import measure, printed
 from training.train_classifier import train_classifier
 from training.train_gan import train_gan
 from training.train_purifier import train_purifier
+from training.train_robust import train_robust
 from training.train_vae import train_vae
 from training.triton import write_repository
 from training.work_folder import WorkFolder
 from training.workers import Processes
 
-Config = TypeVar("Config", ClassifierConfig, PurifierConfig, VaeConfig, GanConfig, DistillationConfig)
+Config = TypeVar("Config", ClassifierConfig, PurifierConfig, RobustConfig, VaeConfig, GanConfig, DistillationConfig)
 
 
 def run_classifier(options: argparse.Namespace) -> None:
@@ -65,7 +68,12 @@ def run_purifier(options: argparse.Namespace) -> None:
     classifier = work.classifier().to(device).to(memory_format=torch.channels_last)
     validation = _load(options, "validation")
     place, attacks = work.place(options.defense), work.attacks(classifier)
-    config = GENERATIVE.get(options.defense) or PURIFIERS[options.dataset, options.defense]
+    named = (options.dataset, options.defense)
+    config = GENERATIVE.get(options.defense) or ROBUST.get(named) or PURIFIERS[named]
+    if isinstance(config, RobustConfig):
+        config, train = _configured(config, options), _load(options, "train")
+        train_robust(train, validation, classifier, config=config, device=device, folder=place)
+        return
     if isinstance(config, GanConfig):
         config, train = _configured(config, options), _load(options, "train")
         train_gan(train, validation, classifier, config=config, device=device, folder=place)

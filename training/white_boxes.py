@@ -55,6 +55,10 @@ class PipelineWhiteBox:
         self._draw = draw
         self._eot = eot
 
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, 10) of one look, that autograd can follow."""
+        return self._look(images).forward(images)
+
     def logits(self, images: Tensor) -> Tensor:
         """Logits (N, 10) of one look."""
         return self._look(images).logits(images)

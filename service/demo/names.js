@@ -12,6 +12,7 @@ const DEFENSES = {
 const SAME_READER = "The same network reads it.";
 const TALES = {
   autoencoder: `The purifier’s redrawing: an auto-encoder that learned, from attacked pictures, to give back the clean ones. ${SAME_READER}`,
+  autoencoder_robust: `The purifier’s redrawing: an auto-encoder that learned against attackers who knew it. ${SAME_READER}`,
   defense_gan: `The purifier’s redrawing: the nearest picture that a generator can make, found step by step. ${SAME_READER}`,
   defense_vae: `The purifier’s redrawing: a code of the picture, and from it a clean one. ${SAME_READER}`,
   distillation: "Nothing is redrawn: another network reads the picture, one that learned from the first one’s answers.",

@@ -13,9 +13,9 @@ from torch import nn
 
 from service.attacks import ATTACKS, Result, fgsm, pgd
 from service.errors import ManifestError
-from training import bench, checks, confusions, crafting, evaluate, results
+from training import autoattack, bench, checks, config, confusions, crafting, evaluate, protocols, results
 from training.data import Examples
-from training.errors import BallError, GateError
+from training.errors import BallError, EvaluationError, GateError
 from training.measurement import AttackSpec
 from training.outcome import Outcome
 from training.pipeline import TorchWhiteBox
@@ -113,6 +113,54 @@ def test_the_adaptive_protocol_names_what_each_attacker_knows(models: Path, exam
     assert worst.restarts > 5
 
 
+@pytest.fixture
+def robust(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The second purifier of the tiny models, taken for the robust one."""
+    name = "autoencoder_paper"
+    for module in (protocols, evaluate, checks):
+        monkeypatch.setattr(module, "ROBUST_DEFENSE", name)
+    monkeypatch.setitem(config.ROBUST, ("mnist", name), config.ROBUST["mnist", config.ROBUST_DEFENSE])
+    return name
+
+
+def test_the_robust_protocol_attacks_it_at_its_own_budget_and_judges_it_by_checks_of_its_own(
+    models: Path, examples: Examples, robust: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(autoattack, "attack", lambda model, images, labels, **_: images.detach())
+    rows = _evaluate(models, examples, "robust")
+    own = results.select(rows, defense=robust, eps=0.3)
+    found = {(row.attack, row.knowledge, row.noise, row.eot, row.n) for row in own if row.steps != 80}
+    assert found >= {
+        ("fgsm", "adaptive", "zero", 1, 20),
+        ("pgd", "oblivious", "zero", 1, 20),
+        ("pgd", "oblivious", "drawn", 1, 20),
+        ("pgd", "adaptive", "zero", 1, 20),
+        ("pgd", "adaptive", "fixed", 1, 20),
+        ("pgd", "adaptive", "drawn", 1, 20),
+        ("pgd", "adaptive", "drawn", 20, 10),
+        ("pgd_identity", "adaptive", "zero", 1, 20),
+        ("pgd_transfer", "black_box", "zero", 1, 20),
+        ("random_noise", "black_box", "zero", 1, 20),
+        ("apgd_ce", "adaptive", "zero", 1, 4),
+        ("apgd_dlr", "adaptive", "zero", 1, 4),
+        ("square", "black_box", "zero", 1, 2),
+        ("autoattack", "adaptive", "zero", 1, 2),
+        ("worst_case", "adaptive", "zero", 1, 20),
+    }
+    assert _find(own, attack="autoattack").robust_accuracy == _find(own, attack="autoattack").clean_accuracy
+    assert results.select(rows, defense="autoencoder", eps=0.3, attack="pgd", knowledge="adaptive", n=20)
+    assert results.select(rows, defense=robust, attack="pgd", eps=1.0, knowledge="adaptive", n=10)
+    judged = {(check.defense, check.number) for check in checks.read(models / "checks.json")}
+    assert judged == {("autoencoder", number) for number in checks.RULES} | {
+        (robust, number) for number in checks.OF_THE_INFORMED
+    }
+
+
+def test_a_defense_that_is_not_exported_is_named(models: Path, examples: Examples) -> None:
+    with pytest.raises(EvaluationError, match="no autoencoder_robust is exported for mnist; found: autoencoder, auto"):
+        _evaluate(models, examples, "robust")
+
+
 def test_the_zoo_has_a_row_of_each_attack_undefended_oblivious_and_through_the_purifier(
     models: Path, examples: Examples
 ) -> None:
@@ -202,7 +250,7 @@ def test_a_failed_check_is_written_and_ends_the_evaluation(
     models: Path, examples: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Probes, "parity", lambda *_: Outcome("failed", "labels differ."))
-    with pytest.raises(GateError, match=r"check 12 \(parity\): labels differ"):
+    with pytest.raises(GateError, match=r"check 12 \(parity\) of autoencoder: labels differ"):
         evaluate.evaluate(
             *("mnist", "quick"),
             test=examples,

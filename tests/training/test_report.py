@@ -15,7 +15,7 @@ from training.outcome import Outcome
 from training.results import Row
 from training.served import artefact
 
-MARKERS = "".join(f"{begin}\n\nold\n{end}\n" for begin, end in (report._RESULTS, report._TABLE_3))
+MARKERS = "".join(f"{begin}\n\nold\n{end}\n" for begin, end in (report._RESULTS, report._ROBUST, report._TABLE_3))
 
 
 @pytest.fixture

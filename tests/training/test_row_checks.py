@@ -126,3 +126,17 @@ def test_label_leaking_is_told_by_clean_accuracy_or_the_least_likely_class(
     assert row_checks.leaks_label(rows, row) is leaking
     assert row_checks.leaking(rows, ["autoencoder"]).verdict == (FAILED if leaking else PASSED)
     assert row_checks.leaking(rows[:1], ["autoencoder"]).verdict == NOT_RUN
+
+
+def test_a_defense_is_judged_at_the_budget_that_it_was_trained_for() -> None:
+    near = _rivals(0.5)
+    far = [replace(row, eps=0.3, robust_accuracy=0.05 if row.attack == "square" else 0.2) for row in near]
+    assert row_checks.masking([*near, *far], "autoencoder").verdict == PASSED
+    assert row_checks.masking([*near, *far], "autoencoder", 0.3).verdict == FAILED
+    noises = [replace(row, eps=0.3) for row in _noises((0.95, 0.95, 0.96))]
+    assert row_checks.adaptive_beats_oblivious(noises, "autoencoder", 0.15).verdict == NOT_RUN
+    assert row_checks.adaptive_beats_oblivious(noises, "autoencoder", 0.3).verdict == FAILED
+    doubled = [row for row in _strength_rows(0.2, 0.5) if row.defense == "none"]
+    doubled += [replace(row, eps=0.3) for row in _strength_rows(0.1, 0.5) if row.defense != "none"]
+    assert row_checks.strength(doubled, "autoencoder").verdict == NOT_RUN
+    assert row_checks.strength(doubled, "autoencoder", 0.3).verdict == FAILED
