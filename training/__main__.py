@@ -104,6 +104,9 @@ def _add_evaluate(add: Add) -> None:
     _add_device(evaluate)
     _add_models_dir(evaluate)
     evaluate.add_argument("--protocol", choices=PROTOCOLS, default="paper")
+    evaluate.add_argument(
+        "--defense", help="attack this one with adaptive, quick or zoo; default: the shipped purifier"
+    )
     for name, text in (
         ("n", "test images for the clean answers and FGSM at the paper's headline budget"),
         ("pgd-n", "test images for PGD at its headline budget"),

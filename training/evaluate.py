@@ -16,7 +16,7 @@ from training import checks, protocols
 from training.bench import TestBench
 from training.config import ROBUST_DEFENSE
 from training.data import Examples
-from training.errors import BallError, GateError
+from training.errors import BallError, EvaluationError, GateError
 from training.ledger import Ledger
 from training.measurement import AttackSpec, Measurement
 from training.outcome import FAILED
@@ -40,20 +40,24 @@ def evaluate(
     sizes: Sizes,
     workers: Workers,
     again: bool = False,
+    defense: str | None = None,
 ) -> list[Row]:
     """Measure a protocol, merging its rows into models/results.csv after each attack; then run the checks on all rows.
 
     Rows that are there for the same graphs are taken as they are, unless `again`. `train` gives the training set, on
-    which a check trains a small net. Returns the protocol's rows.
+    which a check trains a small net. `defense` is attacked in the shipped purifier's place. Returns the rows of the
+    protocol.
 
     Raises:
+        EvaluationError: the protocol is about other defenses, or there is none of that name.
         BallError: an adversarial image leaves [0, 1] or its ball; no row is made of such images.
         GateError: everything was measured and written, and a check failed.
     """
     manifest = manifests.read(models)
     manifests.verify(models, manifest)
     ledger = Ledger(models, manifest, dataset)
-    plan = protocols.measurements(protocol, dataset, manifest.defenses(dataset), sizes)
+    defenses = _attacked_first(defense, protocol, manifest.defenses(dataset))
+    plan = protocols.measurements(protocol, dataset, defenses, sizes)
     bench = TestBench(Victim(models, dataset, device.type), test, cache, workers)
     if again:
         for measurement in plan:
@@ -64,8 +68,8 @@ def evaluate(
             print(f"{number}/{len(plan)}", end=" ")
             rows += _measure(bench, ledger, measurement, again=again)
         if protocol in {"adaptive", "robust"}:
-            defense = ROBUST_DEFENSE if protocol == "robust" else manifest.defenses(dataset)[0]
-            rows.append(_worst_case(bench, ledger, plan, defense, sizes.pgd_n, again=again))
+            judged = ROBUST_DEFENSE if protocol == "robust" else defenses[0]
+            rows.append(_worst_case(bench, ledger, plan, judged, sizes.pgd_n, again=again))
     except BallError as error:
         checks.save(models, [checks.broken_ball(manifest, dataset, str(error))])
         raise
@@ -81,6 +85,18 @@ def evaluate(
     if failed:
         raise GateError(f"{len(failed)} of {len(found)} checks failed on {dataset}. " + " ".join(failed))
     return rows
+
+
+def _attacked_first(defense: str | None, protocol: str, defenses: tuple[str, ...]) -> tuple[str, ...]:
+    """The defenses in the order in which a protocol takes them: the first is the one under attack."""
+    if defense is None:
+        return defenses
+    if protocol not in protocols.OF_ONE_DEFENSE:
+        allowed = ", ".join(protocols.OF_ONE_DEFENSE)
+        raise EvaluationError(f"--defense {defense} was given with --protocol {protocol}; allowed with {allowed}")
+    if defense not in defenses:
+        raise EvaluationError(f"no defense {defense!r} is exported; allowed: {', '.join(defenses)}")
+    return (defense, *(name for name in defenses if name != defense))
 
 
 def _measure(bench: TestBench, ledger: Ledger, measurement: Measurement, *, again: bool) -> list[Row]:

@@ -32,6 +32,7 @@ _WITHOUT_NOISE = frozenset({NO_DEFENSE, "distillation"})
 _OURS = (DEFAULT_DEFENSE, ROBUST_DEFENSE, PAPER_DEFENSE)
 Plan = Callable[[tuple[str, ...], "Sizes"], Iterator[Measurement]]
 PROTOCOLS = ("paper", "adaptive", "robust", "quick", "zoo", "precision", "table3")
+OF_ONE_DEFENSE = ("adaptive", "quick", "zoo")
 
 _FGSM = AttackSpec("fgsm", HEADLINE_FGSM_EPS)
 _LEAKING = replace(_FGSM, label="least_likely")
@@ -146,29 +147,25 @@ def _robust(dataset: str, defenses: tuple[str, ...], sizes: Sizes) -> Iterator[M
         (bare, sizes.pgd_n),
     ):
         yield Measurement(attack, n, (UNDEFENDED, plain, robust))
-    n = sizes.pgd_n
     through = replace(bare, defense=ROBUST_DEFENSE)
-    yield Measurement(bare, n, (View(ROBUST_DEFENSE, "fixed"), View(ROBUST_DEFENSE, "drawn")))
-    yield Measurement(AttackSpec("fgsm", eps, defense=ROBUST_DEFENSE), n, (robust,))
+    fixed, drawn = (View(ROBUST_DEFENSE, noise) for noise in ("fixed", "drawn"))
+    square = AttackSpec("square", eps, steps=SQUARE_QUERIES, defense=ROBUST_DEFENSE)
+    everything = AttackSpec(autoattack.NAME, eps, steps=autoattack.STEPS, defense=ROBUST_DEFENSE)
+    n = sizes.pgd_n
     yield Measurement(through, n, (robust,))
+    for name in ("apgd_ce", "apgd_dlr"):
+        yield Measurement(replace(everything, attack=name), sizes.long_n, (robust,))
+    yield Measurement(everything, sizes.slow_n, (robust,))
+    yield Measurement(square, sizes.slow_n, (robust,))
+    yield Measurement(AttackSpec("fgsm", eps, defense=ROBUST_DEFENSE), n, (robust,))
     yield Measurement(replace(through, defense=plain.defense), n, (plain, robust))
-    yield Measurement(replace(through, noise="fixed"), n, (View(ROBUST_DEFENSE, "fixed"),))
-    yield Measurement(replace(through, noise="drawn"), n, (View(ROBUST_DEFENSE, "drawn"),))
     yield Measurement(replace(through, gradient="identity"), n, (robust,))
     yield Measurement(AttackSpec("random_noise", eps, defense=ROBUST_DEFENSE), n, (robust,))
     yield from _strength(through, robust, sizes)
-    for name in ("apgd_ce", "apgd_dlr"):
-        yield Measurement(
-            AttackSpec(name, eps, steps=autoattack.STEPS, random_start=False, defense=ROBUST_DEFENSE),
-            sizes.long_n,
-            (robust,),
-        )
-    yield Measurement(AttackSpec("square", eps, steps=SQUARE_QUERIES, defense=ROBUST_DEFENSE), sizes.slow_n, (robust,))
-    yield Measurement(
-        AttackSpec(autoattack.NAME, eps, steps=autoattack.STEPS, defense=ROBUST_DEFENSE), sizes.slow_n, (robust,)
-    )
-    eot = replace(through, noise="drawn", eot=EOT_DRAWS)
-    yield Measurement(eot, sizes.check_n, (View(ROBUST_DEFENSE, "drawn"),))
+    yield Measurement(bare, n, (fixed, drawn))
+    yield Measurement(replace(through, noise="fixed"), n, (fixed,))
+    yield Measurement(replace(through, noise="drawn"), n, (drawn,))
+    yield Measurement(replace(through, noise="drawn", eot=EOT_DRAWS), sizes.slow_n, (drawn,))
 
 
 def _quick(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:

@@ -169,6 +169,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
             sizes=_sizes(options),
             workers=workers,
             again=options.again,
+            defense=options.defense,
         )
 
 

@@ -38,7 +38,13 @@ def probed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _evaluate(
-    models: Path, examples: Examples, protocol: str = "quick", *, again: bool = False, sizes: Sizes = SIZES
+    models: Path,
+    examples: Examples,
+    protocol: str = "quick",
+    *,
+    again: bool = False,
+    sizes: Sizes = SIZES,
+    defense: str | None = None,
 ) -> list[Row]:
     """The protocol's rows; whether an untrained net passes the gates is another matter."""
     rows: list[Row] = []
@@ -53,6 +59,7 @@ def _evaluate(
             sizes=sizes,
             workers=Processes(1),
             again=again,
+            defense=defense,
         )
     except GateError:
         rows = results.read(models / "results.csv")
@@ -137,7 +144,7 @@ def test_the_robust_protocol_attacks_it_at_its_own_budget_and_judges_it_by_check
         ("pgd", "adaptive", "zero", 1, 20),
         ("pgd", "adaptive", "fixed", 1, 20),
         ("pgd", "adaptive", "drawn", 1, 20),
-        ("pgd", "adaptive", "drawn", 20, 10),
+        ("pgd", "adaptive", "drawn", 20, 2),
         ("pgd_identity", "adaptive", "zero", 1, 20),
         ("pgd_transfer", "black_box", "zero", 1, 20),
         ("random_noise", "black_box", "zero", 1, 20),
@@ -154,6 +161,18 @@ def test_the_robust_protocol_attacks_it_at_its_own_budget_and_judges_it_by_check
     assert judged == {("autoencoder", number) for number in checks.RULES} | {
         (robust, number) for number in checks.OF_THE_INFORMED
     }
+
+
+def test_another_defense_is_attacked_in_the_shipped_ones_place(models: Path, examples: Examples) -> None:
+    rows = _evaluate(models, examples, "quick", defense="autoencoder_paper")
+    (through,) = results.select(rows, knowledge="adaptive")
+    assert (through.defense, through.attack) == ("autoencoder_paper", "pgd")
+    with pytest.raises(
+        EvaluationError, match="no defense 'puvae' is exported; allowed: autoencoder, autoencoder_paper"
+    ):
+        _evaluate(models, examples, "quick", defense="puvae")
+    with pytest.raises(EvaluationError, match="was given with --protocol paper; allowed with adaptive, quick, zoo"):
+        _evaluate(models, examples, "paper", defense="autoencoder_paper")
 
 
 def test_a_defense_that_is_not_exported_is_named(models: Path, examples: Examples) -> None:

@@ -37,3 +37,11 @@ def test_the_figure_says_accuracy_and_n_of_each_cell() -> None:
     figure = matrix.drawn([CW, replace(GEODA, knowledge="black_box")], ("mnist",))
     words = {text.get_text() for text in figure.axes[0].texts}
     assert words == {"0.700  (100)", "0.250*  (100)", "–"}
+
+
+def test_the_robust_purifier_stands_beside_the_shipped_one_where_the_zoo_was_run_on_it() -> None:
+    robust = replace(CW, defense="autoencoder_robust", knowledge="adaptive", robust_accuracy=0.9)
+    shares = [cell[:6] for cell in _line(matrix.written([CW, robust], ("mnist",)), "cw L2 1.5")[3:]]
+    assert shares == ["–", "0.7000", "–", "–", "0.9000"]
+    axis = matrix.drawn([CW, robust], ("mnist",)).axes[0]
+    assert [label.get_text().split(",")[0] for label in axis.get_xticklabels()][3:] == ["robust", "robust"]
