@@ -35,9 +35,10 @@ help: ## show this list
 serve: $(SERVE_ENV)/.installed ## serve the shipped models; HOST=127.0.0.1 PORT=8000 DEVICE=auto|cpu|cuda PRECISION=auto|fp32|int8
 	@exec $(SERVE_PY) -m service --host $(HOST) --port $(PORT) --device $(DEVICE) --precision $(PRECISION) $(ARGS)
 
-# A process for each CPU, each with one thread: two test files then run at a time, not two threads of one.
+# A process for each CPU, each with one thread: two tests then run at a time, not two threads of one. Who has run out of
+# tests takes some of another's, or the last long file would be waited for.
 test: $(DEV_ENV)/.installed ## run all tests; ARGS="-k attack -x"
-	@OMP_NUM_THREADS=1 $(DEV_PY) -m pytest -n auto --dist loadfile $(ARGS)
+	@OMP_NUM_THREADS=1 $(DEV_PY) -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: $(DEV_ENV)/.installed ## ruff, format check, mypy --strict
 	@$(DEV_PY) -m ruff check .

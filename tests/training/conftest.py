@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import struct
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from torch import nn
 
 from service import manifest as manifests
@@ -41,7 +43,20 @@ def examples() -> Examples:
 
 @pytest.fixture(scope="session")
 def exported_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tiny graphs for MNIST, exported once: a classifier, a purifier, and another that goes by the paper's name."""
+    """Tiny graphs for MNIST: a classifier, a purifier, and another that goes by the paper's name.
+
+    Exported once, by whichever process of the tests needs them first.
+    """
+    run = tmp_path_factory.getbasetemp()
+    shared = run.parent if "PYTEST_XDIST_WORKER" in os.environ else run
+    folder = shared / "exported" / "models"
+    with FileLock(shared / "exported.lock"):
+        if not (folder / manifests.FILE_NAME).exists():
+            _export(folder)
+    return folder
+
+
+def _export(folder: Path) -> None:
     purifiers = []
     for seed, defense in enumerate(("autoencoder", "autoencoder_paper")):
         torch.manual_seed(seed)
@@ -56,9 +71,7 @@ def exported_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     round_to_stored_precision(classifier)
     labels = torch.arange(240) % 10
     test = Examples(torch.rand(240, 1, 28, 28, generator=torch.Generator().manual_seed(0)), labels)
-    folder = tmp_path_factory.mktemp("exported") / "models"
     export_dataset("mnist", TrainedClassifier(classifier, {"seed": 0}), tuple(purifiers), test=test, models=folder)
-    return folder
 
 
 @pytest.fixture
