@@ -162,26 +162,26 @@ PURIFIERS = {
 
 @dataclass(frozen=True)
 class RobustConfig:
-    """A purifier trained against an attacker who knows it, through a frozen classifier (arXiv 1706.06083).
+    """A purifier trained against an attacker who knows it (arXiv 1706.06083).
 
-    Most of the training goes through a small `student` of the true labels, an order of magnitude cheaper than VGG-16;
-    `polish` goes on through VGG-16 itself, on the first `polish_images`. All but the share `clean` of a batch are
-    walked by PGD of `attack_steps` through the purifier, within an eps that rises to `eps` over the first `ramp` of
-    the schedule. The loss is the cross-entropy of what the classifier makes of the purified images, and
-    `pixel_weight` times their mean squared distance from the unattacked ones.
+    All but the share `clean` of a batch are walked by PGD of `attack_steps`, within an eps that rises to `eps` over the
+    first `ramp` of the schedule. It walks up the cross-entropy of a small reader of the purifier's codes. The loss is
+    that cross-entropy, `pixel_weight` times the mean squared distance of the purified images from the unattacked ones,
+    and on `classifier_share` of the batch `classifier_weight` times the frozen classifier's cross-entropy and
+    `agreement_weight` times the divergence (KL) of the reader's answers from the classifier's.
     """
 
     architecture: str
-    student: Schedule
     schedule: Schedule
-    polish: Schedule
     eps: float
     noise_std: float = 0.1
-    attack_steps: int = 3
+    attack_steps: int = 4
     clean: float = 0.25
     ramp: float = 0.3
     pixel_weight: float = 5.0
-    polish_images: int = 12_800
+    classifier_weight: float = 0.5
+    agreement_weight: float = 0.2
+    classifier_share: float = 0.125
     seed: int = 0
 
 
@@ -189,9 +189,7 @@ ROBUST_DEFENSE = "autoencoder_robust"
 ROBUST = {
     (dataset, ROBUST_DEFENSE): RobustConfig(
         architecture="autoencoder_robust",
-        student=Schedule(epochs=3, batch_size=128, learning_rate=1e-3, weight_decay=0.01),
-        schedule=Schedule(epochs=8, batch_size=128, learning_rate=1e-3, weight_decay=1e-4),
-        polish=Schedule(epochs=1, batch_size=64, learning_rate=2e-4, weight_decay=1e-4, warmup_steps=20),
+        schedule=Schedule(epochs=8, batch_size=128, learning_rate=1e-3, weight_decay=1e-4, warmup_steps=100),
         eps=eps,
     )
     for dataset, eps in (("mnist", 0.3), ("fashion-mnist", 0.1))

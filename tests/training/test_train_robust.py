@@ -5,31 +5,26 @@ from __future__ import annotations
 import csv
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tests.training.tiny_classifier import TinyClassifier
 from training import fitting, train_robust
-from training.classifiers.student import Student
-from training.config import ROBUST, ROBUST_DEFENSE, RobustConfig, Schedule
+from training.config import ROBUST, ROBUST_DEFENSE, Schedule
 from training.data import Examples
-from training.pipeline import Purifier, freeze
-from training.purifiers import ARCHITECTURES
+from training.pipeline import freeze
+from training.purifiers.robust_autoencoder import RobustAutoencoder
 
 _CPU = torch.device("cpu")
-_SCHEDULE = Schedule(epochs=1, batch_size=8, learning_rate=1e-3, weight_decay=0.0, warmup_steps=1)
 _CONFIG = replace(
     ROBUST["mnist", ROBUST_DEFENSE],
-    student=_SCHEDULE,
-    schedule=replace(_SCHEDULE, epochs=2),
-    polish=_SCHEDULE,
-    polish_images=8,
+    schedule=Schedule(epochs=2, batch_size=8, learning_rate=1e-3, weight_decay=0.0, warmup_steps=1),
     ramp=0.5,
     attack_steps=2,
+    classifier_share=0.25,
 )
 
 
@@ -38,9 +33,9 @@ def _examples(n: int = 16) -> Examples:
     return Examples(torch.rand(n, 1, 28, 28, generator=generator), torch.arange(n) % 10)
 
 
-def _train(folder: Path, classifier: nn.Module, config: RobustConfig = _CONFIG) -> nn.Module:
+def _train(folder: Path, classifier: nn.Module) -> nn.Module:
     return train_robust.train_robust(
-        _examples(), _examples(), classifier, config=config, device=_CPU, folder=folder / "mnist" / ROBUST_DEFENSE
+        _examples(), _examples(), classifier, config=_CONFIG, device=_CPU, folder=folder / "mnist" / ROBUST_DEFENSE
     )
 
 
@@ -50,31 +45,24 @@ def _classifier() -> nn.Module:
     return freeze(TinyClassifier())
 
 
-def test_the_budget_rises_and_the_classifier_itself_has_the_last_word(
+def test_the_budget_rises_the_classifier_stays_and_the_purifier_alone_is_kept(
     classifier: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fitting, "_LOG_EVERY", 1)
-    seen: list[type[nn.Module]] = []
-    through = train_robust._through
-
-    def noted(purifier: Purifier, reader: nn.Module, noise: Tensor) -> object:
-        seen.append(type(reader))
-        return through(purifier, reader, noise)
-
-    monkeypatch.setattr(train_robust, "_through", noted)
     before = {name: value.clone() for name, value in classifier.state_dict().items()}
-    module = _train(tmp_path, classifier)
+    purifier = _train(tmp_path, classifier)
 
     folder = tmp_path / "mnist" / ROBUST_DEFENSE
     with (folder / "losses.csv").open(newline="") as file:
-        budgets = [float(row["eps"]) for row in csv.DictReader(file)]
-    assert budgets == pytest.approx([0.15, 0.3, 0.3, 0.3])
-    with (folder / "polish" / "losses.csv").open(newline="") as file:
-        assert [float(row["eps"]) for row in csv.DictReader(file)] == [0.3]
-    assert seen == [Student] * 4 + [TinyClassifier]
+        rows = list(csv.DictReader(file))
+    assert [float(row["eps"]) for row in rows] == pytest.approx([0.15, 0.3, 0.3, 0.3])
+    assert all(float(row[name]) > 0 for row in rows for name in ("read", "squared_error", "cross_entropy"))
+    with (folder / "epochs.csv").open(newline="") as file:
+        assert {"clean", "robust", "mean_accuracy"} <= set(next(csv.DictReader(file)))
     assert all(torch.equal(value, before[name]) for name, value in classifier.state_dict().items())
     stored = torch.load(folder / "weights.pt", weights_only=True)
-    assert all(torch.equal(value, stored[name]) for name, value in module.state_dict().items())
+    assert set(stored) == set(RobustAutoencoder().state_dict())
+    assert all(torch.equal(value, stored[name]) for name, value in purifier.state_dict().items())
 
 
 def test_a_run_that_was_interrupted_ends_in_the_same_weights(
@@ -87,7 +75,7 @@ def test_a_run_that_was_interrupted_ends_in_the_same_weights(
     def stopping(*given: object) -> object:
         nonlocal calls
         calls += 1
-        if calls == 5:  # the student's two steps, the first epoch's two, and one more
+        if calls == 4:  # one after the first epoch and its checkpoint
             raise KeyboardInterrupt
         return step(*given)  # type: ignore[arg-type]
 
@@ -98,24 +86,48 @@ def test_a_run_that_was_interrupted_ends_in_the_same_weights(
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in whole.state_dict().items())
 
 
-def test_the_walk_goes_through_the_purifier_up_the_loss_and_stays_in_the_ball(classifier: nn.Module) -> None:
+def test_the_walk_goes_up_the_readers_loss_and_stays_in_the_ball() -> None:
     torch.manual_seed(1)
-    purifier = cast(Purifier, ARCHITECTURES[ROBUST_DEFENSE](0.0))
+    pair = train_robust._Pair(RobustAutoencoder())
     examples = _examples()
-    noise = torch.zeros(len(examples), *purifier.noise_shape)
-    rng = np.random.default_rng(0)
-    through = train_robust._through(purifier, classifier, noise)
-    walked = train_robust._walk(through, examples.images, examples.labels, 0.2, _CONFIG, rng)
+    noise = pair.purifier.draw_noise(len(examples), _CPU)
 
-    moved = (walked - examples.images).abs().max().item()
-    assert 0.19 < moved <= 0.2 + 1e-6
+    def loss(images: torch.Tensor) -> float:
+        with torch.no_grad():
+            return nn.functional.cross_entropy(pair.read(images, noise), examples.labels).item()
+
+    walked = train_robust._walk(pair, examples.images, noise, examples.labels, 0.2, 4, np.random.default_rng(0))
+    by_chance = (examples.images + 0.2 * torch.randn_like(examples.images).sign()).clamp(0, 1)
+    assert 0.19 < (walked - examples.images).abs().max().item() <= 0.2 + 1e-6
     assert 0 <= walked.min().item() <= walked.max().item() <= 1
-    with torch.no_grad():
-        before, after = (nn.functional.cross_entropy(through(x), examples.labels) for x in (examples.images, walked))
-        noise_alone = (examples.images + 0.2 * (2 * torch.rand_like(examples.images) - 1)).clamp(0, 1)
-        by_chance = nn.functional.cross_entropy(through(noise_alone), examples.labels)
-    assert after > before
-    assert after - before > 3 * (by_chance - before)
+    assert loss(walked) - loss(examples.images) > 3 * abs(loss(by_chance) - loss(examples.images))
+
+
+def test_the_classifier_teaches_the_reader_and_is_itself_obeyed(classifier: nn.Module) -> None:
+    """The disagreement moves the reader towards the classifier; the classifier's loss moves the decoder."""
+    torch.manual_seed(1)
+    pair = train_robust._Pair(RobustAutoencoder())
+    loss = train_robust._objective(_examples(), pair, classifier, _CONFIG, _CPU, total_steps=4)(torch.arange(8), 0)[0]
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert all(weight.grad is not None for weight in pair.parameters())
+    assert all(weight.grad is None for weight in classifier.parameters())
+
+
+def test_every_way_from_image_to_image_leads_through_the_code() -> None:
+    torch.manual_seed(1)
+    purifier = RobustAutoencoder(noise_std=0.5)
+    images, noise = _examples().images, purifier.draw_noise(16, _CPU)
+    codes = purifier.encode(images, noise)
+    assert codes.shape == noise.shape == (16, 64)
+    assert torch.equal(purifier(images, noise), purifier.decode(codes))
+    assert torch.allclose(codes - purifier.encode(images, torch.zeros_like(noise)), 0.5 * noise, atol=1e-5)
+
+
+def test_walked_and_unattacked_images_are_both_shown_to_the_classifier() -> None:
+    places = train_robust._spread(128, 0.125)
+    assert len(places) == 16
+    assert (int(places[0]), int(places[-1])) == (0, 127)
+    assert sum(int(place) >= 96 for place in places) == 4  # the last quarter is not attacked
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "fashion-mnist"])

@@ -39,20 +39,18 @@ class Autoencoder(nn.Module):
         self.noise_shape: tuple[int, ...] = (2 * width, 7, 7)
         # Folding 2x2 pixels into channels loses nothing and makes the widest layers four times cheaper.
         self.encoder = nn.Sequential(
-            _FourierFeatures(octaves),
+            FourierFeatures(octaves),
             nn.PixelUnshuffle(2),
             nn.Conv2d(4 * (1 + 2 * octaves), width, 3, padding=1),
-            _Block(width),
+            Block(width),
         )
         self.down = nn.Sequential(nn.GELU(), nn.Conv2d(width, 2 * width, 3, stride=2, padding=1))
-        self.bottom = nn.Sequential(*(_Block(2 * width) for _ in range(depth)))
+        self.bottom = nn.Sequential(*(Block(2 * width) for _ in range(depth)))
         self.up = nn.Sequential(nn.GELU(), nn.Conv2d(2 * width, 4 * width, 1), nn.PixelShuffle(2))
         self.merge = nn.Conv2d(2 * width, width, 3, padding=1)
         self.gated = gated
         drawn = 8 if gated else 4
-        self.decoder = nn.Sequential(
-            _Block(width), nn.GELU(), nn.Conv2d(width, drawn, 3, padding=1), nn.PixelShuffle(2)
-        )
+        self.decoder = nn.Sequential(Block(width), nn.GELU(), nn.Conv2d(width, drawn, 3, padding=1), nn.PixelShuffle(2))
 
     def forward(self, images: Tensor, noise: Tensor) -> Tensor:
         """Unclamped reconstructions (N, 1, 28, 28); noise of zeros makes it deterministic."""
@@ -76,7 +74,7 @@ class Autoencoder(nn.Module):
         return torch.randn(n, *self.noise_shape, device=device)
 
 
-class _FourierFeatures(nn.Module):
+class FourierFeatures(nn.Module):
     """Images (N, 1, H, W) to (N, 1 + 2 octaves, H, W): the values, their sines and their cosines."""
 
     def __init__(self, octaves: int) -> None:
@@ -89,7 +87,7 @@ class _FourierFeatures(nn.Module):
         return torch.cat([images, torch.sin(angles), torch.cos(angles)], dim=1)
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """x + conv(gelu(conv(gelu(x)))), the second convolution starting at zero so that a block starts as identity."""
 
     def __init__(self, channels: int) -> None:
