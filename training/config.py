@@ -189,7 +189,7 @@ ROBUST_DEFENSE = "autoencoder_robust"
 ROBUST = {
     (dataset, ROBUST_DEFENSE): RobustConfig(
         architecture="autoencoder_robust",
-        schedule=Schedule(epochs=8, batch_size=128, learning_rate=1e-3, weight_decay=1e-4, warmup_steps=100),
+        schedule=Schedule(epochs=7, batch_size=128, learning_rate=2e-3, weight_decay=1e-4, warmup_steps=100),
         eps=eps,
     )
     for dataset, eps in (("mnist", 0.3), ("fashion-mnist", 0.1))

@@ -30,7 +30,7 @@ from training.train_purifier import deterministic
 from training.weights import round_to_stored_precision
 
 _VALIDATION_IMAGES = 1_000
-_ATTACKED_IMAGES = 200
+_ATTACKED_IMAGES = 100
 _VALIDATION_STEPS = 10
 _BATCH = 50
 # A classifier that has not yet learnt to read the purified images is sure of nonsense.

@@ -39,7 +39,7 @@ class Autoencoder(nn.Module):
         self.noise_shape: tuple[int, ...] = (2 * width, 7, 7)
         # Folding 2x2 pixels into channels loses nothing and makes the widest layers four times cheaper.
         self.encoder = nn.Sequential(
-            FourierFeatures(octaves),
+            _FourierFeatures(octaves),
             nn.PixelUnshuffle(2),
             nn.Conv2d(4 * (1 + 2 * octaves), width, 3, padding=1),
             Block(width),
@@ -74,7 +74,7 @@ class Autoencoder(nn.Module):
         return torch.randn(n, *self.noise_shape, device=device)
 
 
-class FourierFeatures(nn.Module):
+class _FourierFeatures(nn.Module):
     """Images (N, 1, H, W) to (N, 1 + 2 octaves, H, W): the values, their sines and their cosines."""
 
     def __init__(self, octaves: int) -> None:
