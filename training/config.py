@@ -168,11 +168,13 @@ class RobustConfig:
     first `ramp` of the schedule. It walks up the cross-entropy of a small reader of the purifier's codes. The loss is
     that cross-entropy, `pixel_weight` times the mean squared distance of the purified images from the unattacked ones,
     and on `classifier_share` of the batch `classifier_weight` times the frozen classifier's cross-entropy and
-    `agreement_weight` times the divergence (KL) of the reader's answers from the classifier's.
+    `agreement_weight` times the divergence (KL) of the reader's answers from the classifier's. `polish` goes on, on the
+    first `polish_images`, with walks through the classifier itself, whose cross-entropy then takes the reader's place.
     """
 
     architecture: str
     schedule: Schedule
+    polish: Schedule
     eps: float
     noise_std: float = 0.1
     attack_steps: int = 4
@@ -182,6 +184,7 @@ class RobustConfig:
     classifier_weight: float = 0.5
     agreement_weight: float = 0.2
     classifier_share: float = 0.125
+    polish_images: int = 3_200
     seed: int = 0
 
 
@@ -190,6 +193,7 @@ ROBUST = {
     (dataset, ROBUST_DEFENSE): RobustConfig(
         architecture="autoencoder_robust",
         schedule=Schedule(epochs=7, batch_size=128, learning_rate=2e-3, weight_decay=1e-4, warmup_steps=100),
+        polish=Schedule(epochs=2, batch_size=32, learning_rate=3e-4, weight_decay=1e-4, warmup_steps=10),
         eps=eps,
     )
     for dataset, eps in (("mnist", 0.3), ("fashion-mnist", 0.1))

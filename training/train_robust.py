@@ -4,12 +4,14 @@ Adversarial training (arXiv 1706.06083) of the purifier before the frozen classi
 thirty times the purifier's encoder, so that the attack walks through a small reader of the codes in the place of
 decoder and classifier. All that reaches the classifier is a function of the code, 64 numbers, and on a part of each
 batch the reader learns how the classifier answers and the purifier how to be read: what the one takes for a digit the
-other does too.
+other does too. They never agree entirely: a short last stage walks through the classifier itself.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -29,6 +31,7 @@ from training.purifiers.robust_autoencoder import LATENT, RobustAutoencoder
 from training.train_purifier import deterministic
 from training.weights import round_to_stored_precision
 
+_SELECT = "mean_accuracy"
 _VALIDATION_IMAGES = 1_000
 _ATTACKED_IMAGES = 100
 _VALIDATION_STEPS = 10
@@ -70,18 +73,26 @@ def train_robust(
     torch.manual_seed(config.seed)
     purifier = cast(RobustAutoencoder, ARCHITECTURES[config.architecture](config.noise_std))
     pair = _Pair(purifier).to(device).to(memory_format=torch.channels_last)
+    some = train.first(config.polish_images)
     job = Job(
         name=" ".join(folder.parts[-2:]),
         folder=folder,
         config=config,
         schedule=config.schedule,
         examples=len(train),
-        select="mean_accuracy",
+        select=_SELECT,
         seed=config.seed,
         depends_on=fingerprint(classifier),
     )
+    polish = replace(
+        job, name=f"{job.name} polish", folder=folder / "polish", schedule=config.polish, examples=len(some)
+    )
     validate = _adaptive_validation(validation, purifier, classifier, config, device)
-    fit(job, pair, _objective(train, pair, classifier, config, device, job.total_steps), validate)
+    before = fit(job, pair, _objective(train, pair, classifier, config, device, job.total_steps), validate)
+    unpolished = copy.deepcopy(purifier.state_dict())
+    after = fit(polish, pair, _polish(some, pair, classifier, config, device), validate)
+    if after[_SELECT] < before[_SELECT]:
+        purifier.load_state_dict(unpolished)
     round_to_stored_precision(purifier)
     torch.save(purifier.state_dict(), folder / "weights.pt")
     return purifier
@@ -96,7 +107,9 @@ def _objective(
         n = round(len(images) * (1 - config.clean))
         eps = config.eps * min(1.0, (step + 1) / (config.ramp * total_steps))
         rng = np.random.default_rng([config.seed, step])
-        walked = _walk(pair, images[:n], noise[:n], labels[:n], eps, config.attack_steps, rng)
+        walked = _walk(
+            lambda watched: pair.read(watched, noise[:n]), images[:n], labels[:n], eps, config.attack_steps, rng
+        )
         codes = pair.purifier.encode(torch.cat([walked, images[n:]]), noise)
         purified, read = pair.purifier.decode(codes), pair.reader(codes)
         seen = _spread(len(images), config.classifier_share)
@@ -119,12 +132,37 @@ def _objective(
     return batch_loss
 
 
+def _polish(
+    train: Examples, pair: _Pair, classifier: nn.Module, config: RobustConfig, device: torch.device
+) -> BatchLoss:
+    def batch_loss(indices: Tensor, step: int) -> tuple[Tensor, Mapping[str, float]]:
+        images, labels = train.images[indices].to(device), train.labels[indices].to(device)
+        noise = pair.purifier.draw_noise(len(images), device)
+        n = round(len(images) * (1 - config.clean))
+        rng = np.random.default_rng([config.seed, step])
+        walked = _walk(
+            lambda watched: classifier(pair.purifier(watched, noise[:n]).clamp(0, 1)),
+            images[:n], labels[:n], config.eps, config.attack_steps, rng,
+        )  # fmt: skip
+        purified = pair.purifier(torch.cat([walked, images[n:]]), noise)
+        squared_error = nn.functional.mse_loss(purified, images)
+        cross_entropy = nn.functional.cross_entropy(classifier(purified.clamp(0, 1)), labels)
+        losses = {"squared_error": squared_error.item(), "cross_entropy": cross_entropy.item()}
+        return cross_entropy + config.pixel_weight * squared_error, losses
+
+    return batch_loss
+
+
 def _walk(
-    pair: _Pair, images: Tensor, noise: Tensor, labels: Tensor, eps: float, steps: int, rng: np.random.Generator
+    model: Callable[[Tensor], Tensor],
+    images: Tensor,
+    labels: Tensor,
+    eps: float,
+    steps: int,
+    rng: np.random.Generator,
 ) -> Tensor:
-    """PGD up the reader's cross-entropy, which knows the noise."""
-    model = TorchWhiteBox(lambda watched: pair.read(watched, noise))
-    return cast(Tensor, pgd(model, images, labels, eps=eps, steps=steps, rng=rng).adv_images)
+    """PGD from a random start up a model's cross-entropy; the model knows the noise."""
+    return cast(Tensor, pgd(TorchWhiteBox(model), images, labels, eps=eps, steps=steps, rng=rng).adv_images)
 
 
 def _spread(n: int, share: float) -> Tensor:
@@ -152,12 +190,12 @@ def _adaptive_validation(
     def under_attack() -> Tensor:
         rng = np.random.default_rng(config.seed)
         batches = zip(torch.split(attacked.images, _BATCH), torch.split(attacked.labels, _BATCH), strict=True)
-        found = [
-            pgd(TorchWhiteBox(model), images.to(device), labels.to(device), eps=config.eps, steps=_VALIDATION_STEPS,
-                rng=rng).adv_images
-            for images, labels in batches
-        ]  # fmt: skip
-        return torch.cat(found)
+        return torch.cat(
+            [
+                _walk(model, images.to(device), labels.to(device), config.eps, _VALIDATION_STEPS, rng)
+                for images, labels in batches
+            ]
+        )
 
     def validate() -> Mapping[str, float]:
         answers = metrics.predict(lambda images: model(images.to(device)), clean.images)
@@ -165,6 +203,6 @@ def _adaptive_validation(
             "clean": metrics.accuracy(answers, clean.labels),
             "robust": metrics.accuracy(metrics.predict(model, under_attack()), attacked.labels),
         }
-        return {**accuracies, "mean_accuracy": sum(accuracies.values()) / len(accuracies)}
+        return {**accuracies, _SELECT: sum(accuracies.values()) / len(accuracies)}
 
     return validate

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tests.training.tiny_classifier import TinyClassifier
 from training import fitting, train_robust
@@ -19,9 +21,12 @@ from training.pipeline import freeze
 from training.purifiers.robust_autoencoder import RobustAutoencoder
 
 _CPU = torch.device("cpu")
+_SCHEDULE = Schedule(epochs=2, batch_size=8, learning_rate=1e-3, weight_decay=0.0, warmup_steps=1)
 _CONFIG = replace(
     ROBUST["mnist", ROBUST_DEFENSE],
-    schedule=Schedule(epochs=2, batch_size=8, learning_rate=1e-3, weight_decay=0.0, warmup_steps=1),
+    schedule=_SCHEDULE,
+    polish=replace(_SCHEDULE, epochs=1),
+    polish_images=8,
     ramp=0.5,
     attack_steps=2,
     classifier_share=0.25,
@@ -92,11 +97,13 @@ def test_the_walk_goes_up_the_readers_loss_and_stays_in_the_ball() -> None:
     examples = _examples()
     noise = pair.purifier.draw_noise(len(examples), _CPU)
 
-    def loss(images: torch.Tensor) -> float:
+    def loss(images: Tensor) -> float:
         with torch.no_grad():
             return nn.functional.cross_entropy(pair.read(images, noise), examples.labels).item()
 
-    walked = train_robust._walk(pair, examples.images, noise, examples.labels, 0.2, 4, np.random.default_rng(0))
+    walked = train_robust._walk(
+        lambda watched: pair.read(watched, noise), examples.images, examples.labels, 0.2, 4, np.random.default_rng(0)
+    )
     by_chance = (examples.images + 0.2 * torch.randn_like(examples.images).sign()).clamp(0, 1)
     assert 0.19 < (walked - examples.images).abs().max().item() <= 0.2 + 1e-6
     assert 0 <= walked.min().item() <= walked.max().item() <= 1
@@ -111,6 +118,45 @@ def test_the_classifier_teaches_the_reader_and_is_itself_obeyed(classifier: nn.M
     loss.backward()  # type: ignore[no-untyped-call]
     assert all(weight.grad is not None for weight in pair.parameters())
     assert all(weight.grad is None for weight in classifier.parameters())
+
+
+def test_the_polish_walks_through_the_classifier_and_forgets_the_reader(
+    classifier: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(1)
+    pair = train_robust._Pair(RobustAutoencoder())
+    monkeypatch.setattr(pair.reader, "forward", lambda *_: pytest.fail("the reader was asked"))
+    walks: list[float] = []
+    walk = train_robust._walk
+
+    def noted(model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, *rest: Any) -> Tensor:
+        walked = walk(model, images, labels, *rest)
+        with torch.no_grad():
+            before, after = (nn.functional.cross_entropy(model(seen), labels).item() for seen in (images, walked))
+        walks.append(after - before)
+        return walked
+
+    monkeypatch.setattr(train_robust, "_walk", noted)
+    loss, _ = train_robust._polish(_examples(), pair, classifier, _CONFIG, _CPU)(torch.arange(8), 0)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert len(walks) == 1
+    assert walks[0] > 0
+    assert all(weight.grad is not None for weight in pair.purifier.parameters())
+    assert all(weight.grad is None for weight in pair.reader.parameters())
+
+
+@pytest.mark.parametrize("polished_is_better", [True, False])
+def test_the_polish_is_kept_where_the_validation_split_likes_it_better(
+    classifier: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, polished_is_better: bool
+) -> None:
+    verdicts = iter([0.4, 0.5, 0.6 if polished_is_better else 0.45])
+    monkeypatch.setattr(train_robust, "_adaptive_validation", lambda *_: lambda: {"mean_accuracy": next(verdicts)})
+    purifier = _train(tmp_path, classifier)
+    folder = tmp_path / "mnist" / ROBUST_DEFENSE / ("polish" if polished_is_better else "")
+    best = torch.load(folder / "checkpoint.pt", weights_only=True)["state"]["best_weights"]
+    assert all(
+        torch.allclose(value, best[f"purifier.{name}"], atol=1e-3) for name, value in purifier.state_dict().items()
+    )
 
 
 def test_every_way_from_image_to_image_leads_through_the_code() -> None:
