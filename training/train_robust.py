@@ -4,7 +4,7 @@ Adversarial training (arXiv 1706.06083) of the purifier before the frozen classi
 thirty times the purifier's encoder, so that the attack walks through a small reader of the codes in the place of
 decoder and classifier. All that reaches the classifier is a function of the code, 64 numbers, and on a part of each
 batch the reader learns how the classifier answers and the purifier how to be read: what the one takes for a digit the
-other does too. They never agree entirely: a short last stage walks through the classifier itself.
+other does too. Walks of few steps are cheap and can be outwitted: a second stage takes longer ones.
 """
 
 from __future__ import annotations
@@ -73,7 +73,6 @@ def train_robust(
     torch.manual_seed(config.seed)
     purifier = cast(RobustAutoencoder, ARCHITECTURES[config.architecture](config.noise_std))
     pair = _Pair(purifier).to(device).to(memory_format=torch.channels_last)
-    some = train.first(config.polish_images)
     job = Job(
         name=" ".join(folder.parts[-2:]),
         folder=folder,
@@ -84,14 +83,12 @@ def train_robust(
         seed=config.seed,
         depends_on=fingerprint(classifier),
     )
-    polish = replace(
-        job, name=f"{job.name} polish", folder=folder / "polish", schedule=config.polish, examples=len(some)
-    )
+    polish = replace(job, name=f"{job.name} polish", folder=folder / "polish", schedule=config.polish.schedule)
     validate = _adaptive_validation(validation, purifier, classifier, config, device)
     before = fit(job, pair, _objective(train, pair, classifier, config, device, job.total_steps), validate)
     unpolished = copy.deepcopy(purifier.state_dict())
-    after = fit(polish, pair, _polish(some, pair, classifier, config, device), validate)
-    if after[_SELECT] < before[_SELECT]:
+    longer = _objective(train, pair, classifier, config.polished(), device, polish.total_steps)
+    if fit(polish, pair, longer, validate)[_SELECT] < before[_SELECT]:
         purifier.load_state_dict(unpolished)
     round_to_stored_precision(purifier)
     torch.save(purifier.state_dict(), folder / "weights.pt")
@@ -105,7 +102,7 @@ def _objective(
         images, labels = train.images[indices].to(device), train.labels[indices].to(device)
         noise = pair.purifier.draw_noise(len(images), device)
         n = round(len(images) * (1 - config.clean))
-        eps = config.eps * min(1.0, (step + 1) / (config.ramp * total_steps))
+        eps = config.eps * (min(1.0, (step + 1) / (config.ramp * total_steps)) if config.ramp else 1.0)
         rng = np.random.default_rng([config.seed, step])
         walked = _walk(
             lambda watched: pair.read(watched, noise[:n]), images[:n], labels[:n], eps, config.attack_steps, rng
@@ -128,27 +125,6 @@ def _objective(
             + config.agreement_weight * terms["disagreement"]
         )
         return loss, {"eps": eps} | {name: term.item() for name, term in terms.items()}
-
-    return batch_loss
-
-
-def _polish(
-    train: Examples, pair: _Pair, classifier: nn.Module, config: RobustConfig, device: torch.device
-) -> BatchLoss:
-    def batch_loss(indices: Tensor, step: int) -> tuple[Tensor, Mapping[str, float]]:
-        images, labels = train.images[indices].to(device), train.labels[indices].to(device)
-        noise = pair.purifier.draw_noise(len(images), device)
-        n = round(len(images) * (1 - config.clean))
-        rng = np.random.default_rng([config.seed, step])
-        walked = _walk(
-            lambda watched: classifier(pair.purifier(watched, noise[:n]).clamp(0, 1)),
-            images[:n], labels[:n], config.eps, config.attack_steps, rng,
-        )  # fmt: skip
-        purified = pair.purifier(torch.cat([walked, images[n:]]), noise)
-        squared_error = nn.functional.mse_loss(purified, images)
-        cross_entropy = nn.functional.cross_entropy(classifier(purified.clamp(0, 1)), labels)
-        losses = {"squared_error": squared_error.item(), "cross_entropy": cross_entropy.item()}
-        return cross_entropy + config.pixel_weight * squared_error, losses
 
     return batch_loss
 
