@@ -39,7 +39,8 @@ class _Point:
 def drawn(rows: Sequence[Row], timings: Sequence[Latency], datasets: Sequence[str]) -> Figure:
     """A panel for each data set, of the device with the most timings; the paper's points beside ours on MNIST.
 
-    A defense without a purifier is a line across: it takes no time before the classifier.
+    A defense without a purifier is a line across: it takes no time before the classifier. One that was not timed has no
+    place.
     """
     device = devices(timings)[0]
     own = [timing for timing in timings if timing.device == device]
@@ -67,7 +68,10 @@ def drawn(rows: Sequence[Row], timings: Sequence[Latency], datasets: Sequence[st
 
 def _ours(axis: Axes, rows: Sequence[Row], timings: Sequence[Latency], dataset: str) -> list[_Point]:
     points = []
+    timed = {timing.defense for timing in timings if timing.dataset == dataset}
     for defense in named(rows, timings, dataset):
+        if defense not in timed:
+            continue
         ratio = purify_ratio(timings, dataset, defense)
         found = [
             (attack[0], row.robust_accuracy) for attack in ATTACKS if (row := find(rows, dataset, attack, defense))

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.training.rows import LATENCY, ROW
 from tests.training.test_tables import _line
-from training import costs
+from training import costs, costs_figure
 from training.latencies import Latency
 from training.results import Row
 
@@ -63,3 +63,10 @@ def test_devices_are_told_apart() -> None:
 def test_without_timings_the_accuracies_stand_alone() -> None:
     text = costs.written(rows("autoencoder"), [], ("mnist",), "latency.csv")
     assert _line(text, "mnist", "our auto-encoder")[2:] == ["0.9900", "0.9700", "0.9500", "0.9600", *["–"] * 6]
+
+
+def test_the_figure_has_no_place_for_a_defense_that_was_not_timed() -> None:
+    untimed = replace(ROW, defense="autoencoder_robust", robust_accuracy=0.4)
+    axis = costs_figure.drawn([ROW, untimed], [LATENCY], ("mnist",)).axes[0]
+    assert [text.get_text() for text in axis.texts if "robust" in text.get_text()] == []
+    assert any("our auto-encoder" in text.get_text() for text in axis.texts)
