@@ -10,9 +10,10 @@ from pathlib import Path
 
 from service.errors import StartupError
 from training import data, verbs
-from training.config import AUTOENCODERS, GENERATIVE, ROBUST_DEFENSE
+from training.config import AUTOENCODERS, GENERATIVE
 from training.errors import TrainingError
 from training.protocols import PROTOCOLS
+from training.robust_recipes import ROBUST_DEFENSE
 
 Run = Callable[[argparse.Namespace], None]
 Add = Callable[[str, Run, str], argparse.ArgumentParser]

@@ -13,11 +13,11 @@ from pathlib import Path
 from service.catalog import DEFAULT_DEFENSE
 from service.manifest import Manifest
 from training import precisions, protocols, row_checks
-from training.config import ROBUST_DEFENSE
 from training.errors import EvaluationError
 from training.outcome import FAILED, Outcome, Verdict
 from training.probes import Probes
 from training.results import Row, select
+from training.robust_recipes import ROBUST_DEFENSE
 from training.served import artefact
 
 FILE_NAME = "checks.json"

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from service.benchmark import PAPER_ACCURACY, PAPER_SECONDS
 from service.catalog import DEFAULT_DEFENSE, NO_DEFENSE
-from training.config import ROBUST_DEFENSE
 from training.latencies import Latency, p50_ms
 from training.protocols import HEADLINE_FGSM_EPS, HEADLINE_PGD_EPS, PAPER_DEFENSE, RIVALS_FGSM_EPS
 from training.results import Row
+from training.robust_recipes import ROBUST_DEFENSE
 from training.tables import NOT_MEASURED, clean_share, find, share, table
 
 DEFENSES = {

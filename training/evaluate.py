@@ -5,7 +5,7 @@ Attacks are made with torch on the weights of the served graphs; every answer th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,6 @@ import torch
 from service import manifest as manifests
 from training import checks, protocols
 from training.bench import TestBench
-from training.config import ROBUST_DEFENSE
 from training.data import Examples
 from training.errors import BallError, EvaluationError, GateError
 from training.ledger import Ledger
@@ -23,6 +22,7 @@ from training.outcome import FAILED
 from training.probes import Probes
 from training.protocols import Sizes, zero_noise
 from training.results import Row
+from training.robust_recipes import ROBUST_DEFENSE
 from training.served import current_rows
 from training.white_boxes import Victim
 from training.workers import Workers
@@ -75,6 +75,16 @@ def evaluate(
         raise
     probes = Probes(bench, manifest, train, sizes.check_n, costly=protocol in {"paper", "adaptive"}, again=again)
     found = checks.run(models, manifest, dataset, current_rows(models, manifest), probes)
+    _report(dataset, found)
+    return rows
+
+
+def _report(dataset: str, found: Sequence[checks.Check]) -> None:
+    """Print the verdicts.
+
+    Raises:
+        GateError: a check failed.
+    """
     for check in found:
         print(f"check {check.number:2} {check.name} of {check.defense}: {check.verdict}. {check.why}")
     failed = [
@@ -84,7 +94,6 @@ def evaluate(
     ]
     if failed:
         raise GateError(f"{len(failed)} of {len(found)} checks failed on {dataset}. " + " ".join(failed))
-    return rows
 
 
 def _attacked_first(defense: str | None, protocol: str, defenses: tuple[str, ...]) -> tuple[str, ...]:

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from service.attacks import ATTACKS
 from service.catalog import DEFAULT_DEFENSE, NO_DEFENSE
 from training import zoo
-from training.config import ROBUST_DEFENSE
 from training.drawing import BLACK, GREY, TITLES
 from training.measurement import CLEAN, AttackSpec
 from training.results import Row, largest
+from training.robust_recipes import ROBUST_DEFENSE
 from training.tables import NOT_MEASURED, share, table
 
 _NORMS = {"linf": "L∞", "l2": "L2", "l0": "L0"}

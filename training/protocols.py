@@ -11,9 +11,9 @@ from functools import partial
 
 from service.catalog import DEFAULT_DEFENSE, NO_DEFENSE
 from training import autoattack, zoo
-from training.config import ROBUST, ROBUST_DEFENSE
 from training.errors import EvaluationError
 from training.measurement import CLEAN, LONG, SLOW, UNDEFENDED, AttackSpec, Measurement, Noise, View
+from training.robust_recipes import ROBUST, ROBUST_DEFENSE
 
 FGSM_EPS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 1.0, 1.5)
 PGD_EPS = (0.05, 0.1, 0.15, 0.2, 0.3)

@@ -29,11 +29,11 @@ from training import (
     tables,
 )
 from training.checks import Check
-from training.config import ROBUST_DEFENSE
 from training.errors import EvaluationError
 from training.latencies import Latency
 from training.outcome import FAILED, NOT_RUN, PASSED
 from training.results import Row
+from training.robust_recipes import ROBUST_DEFENSE
 from training.served import artefact, current_rows, is_current
 
 ABLATIONS = "ablations.csv"

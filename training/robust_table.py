@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from service.catalog import DEFAULT_DEFENSE, NO_DEFENSE
 from training import protocols
 from training.autoattack import NAME as AUTOATTACK
-from training.config import ROBUST_DEFENSE
 from training.protocols import HEADLINE_FGSM_EPS, HEADLINE_PGD_EPS
 from training.results import Row
+from training.robust_recipes import ROBUST_DEFENSE
 from training.tables import NOT_MEASURED, clean_share, find, share, table
 
 DEFENSES = (NO_DEFENSE, DEFAULT_DEFENSE, ROBUST_DEFENSE)

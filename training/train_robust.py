@@ -21,13 +21,13 @@ from torch import Tensor, nn
 
 from service.attacks import pgd
 from training import metrics
-from training.config import RobustConfig
 from training.data import Examples
 from training.fingerprint import fingerprint
 from training.fitting import BatchLoss, Job, fit
 from training.pipeline import Pipeline, TorchWhiteBox, freeze
 from training.purifiers import ARCHITECTURES
 from training.purifiers.robust_autoencoder import LATENT, RobustAutoencoder
+from training.robust_recipes import RobustConfig
 from training.train_purifier import deterministic
 from training.weights import round_to_stored_precision
 

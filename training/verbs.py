@@ -19,12 +19,10 @@ from training.config import (
     DISTILLATION,
     GENERATIVE,
     PURIFIERS,
-    ROBUST,
     ClassifierConfig,
     DistillationConfig,
     GanConfig,
     PurifierConfig,
-    RobustConfig,
     VaeConfig,
 )
 from training.distill import distill
@@ -36,6 +34,7 @@ from training.protocols import DEFAULT_SIZES, Sizes
 from training.quantized_classifier import quantize_classifier
 from training.ray_tasks import RayTasks
 from training.report import write_report
+from training.robust_recipes import ROBUST, RobustConfig
 from training.table3 import measure, printed
 from training.train_classifier import train_classifier
 from training.train_gan import train_gan

@@ -13,7 +13,7 @@ from torch import nn
 
 from service.attacks import ATTACKS, Result, fgsm, pgd
 from service.errors import ManifestError
-from training import autoattack, bench, checks, config, confusions, crafting, evaluate, protocols, results
+from training import autoattack, bench, checks, confusions, crafting, evaluate, protocols, results, robust_recipes
 from training.data import Examples
 from training.errors import BallError, EvaluationError, GateError
 from training.measurement import AttackSpec
@@ -126,7 +126,8 @@ def robust(monkeypatch: pytest.MonkeyPatch) -> str:
     name = "autoencoder_paper"
     for module in (protocols, evaluate, checks):
         monkeypatch.setattr(module, "ROBUST_DEFENSE", name)
-    monkeypatch.setitem(config.ROBUST, ("mnist", name), config.ROBUST["mnist", config.ROBUST_DEFENSE])
+    recipes = robust_recipes.ROBUST
+    monkeypatch.setitem(recipes, ("mnist", name), recipes["mnist", robust_recipes.ROBUST_DEFENSE])
     return name
 
 

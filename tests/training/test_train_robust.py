@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from tests.training.tiny_classifier import TinyClassifier
 from training import fitting, train_robust
-from training.config import ROBUST, ROBUST_DEFENSE, RobustPolish, Schedule
+from training.config import Schedule
 from training.data import Examples
 from training.pipeline import freeze
 from training.purifiers.robust_autoencoder import RobustAutoencoder
+from training.robust_recipes import ROBUST, ROBUST_DEFENSE, RobustPolish
 
 _CPU = torch.device("cpu")
 _SCHEDULE = Schedule(epochs=2, batch_size=8, learning_rate=1e-3, weight_decay=0.0, warmup_steps=1)
