@@ -42,12 +42,15 @@ def enter_beside(models: Path, source: Graph, entry: Graph) -> Manifest:
 
 
 def enter_defense(models: Path, dataset: str, graphs: list[Graph]) -> Manifest:
-    """Put one defense's graphs behind the others of its data set, in the place of its old ones."""
+    """Put one defense's graphs in the place of its old ones; a new one's behind the others of its data set."""
     old = manifests.read(models)
     defenses = {graph.defense for graph in graphs}
-    kept = [graph for graph in old.graphs if graph.dataset != dataset or graph.defense not in defenses]
-    last = max(place for place, graph in enumerate(kept) if graph.dataset == dataset)
-    kept[last + 1 : last + 1] = graphs
+    replaced = [graph.dataset == dataset and graph.defense in defenses for graph in old.graphs]
+    kept = [graph for graph, is_old in zip(old.graphs, replaced, strict=True) if not is_old]
+    place = max(place for place, graph in enumerate(kept) if graph.dataset == dataset) + 1
+    if any(replaced):
+        place = replaced.index(True)
+    kept[place:place] = graphs
     return _save(models, old.model_copy(update={"graphs": tuple(kept)}))
 
 

@@ -79,7 +79,7 @@ def test_a_purifier_keeps_the_shape_and_listens_to_its_noise(kind: type[Autoenco
 
 def test_the_autoencoder_can_tell_pixels_apart_that_a_smooth_function_cannot() -> None:
     """Its first convolution sees pi, 2 pi, 4 pi … times a pixel: values 1/8 apart lie opposite on the last circle."""
-    features = Autoencoder(width=8, depth=1, octaves=4).encoder[0](torch.tensor([0.5, 0.625]).view(2, 1, 1, 1))
+    features = Autoencoder(width=8, depth=1, octaves=4).encoder[1](torch.tensor([0.5, 0.625]).view(2, 1, 1, 1))
     assert features.shape == (2, 9, 1, 1)
     values, sines, cosines = features[:, 0].flatten(), features[:, 1:5].flatten(1), features[:, 5:].flatten(1)
     torch.testing.assert_close(values, torch.tensor([0.5, 0.625]))

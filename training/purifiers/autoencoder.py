@@ -37,10 +37,9 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.noise_std = noise_std
         self.noise_shape: tuple[int, ...] = (2 * width, 7, 7)
-        # Folding 2x2 pixels into channels loses nothing and makes the widest layers four times cheaper.
         self.encoder = nn.Sequential(
+            _Fold(),
             _FourierFeatures(octaves),
-            nn.PixelUnshuffle(2),
             nn.Conv2d(4 * (1 + 2 * octaves), width, 3, padding=1),
             Block(width),
         )
@@ -74,17 +73,27 @@ class Autoencoder(nn.Module):
         return torch.randn(n, *self.noise_shape, device=device)
 
 
+class _Fold(nn.Module):
+    """Images (N, 1, H, W) to (N, 4, H / 2, W / 2): 2x2 pixels as channels, as nn.PixelUnshuffle, which would become a
+    transpose in six dimensions in ONNX. Nothing is lost, and the widest layers become four times cheaper.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.cat([images[:, :, row::2, column::2] for row in (0, 1) for column in (0, 1)], dim=1)
+
+
 class _FourierFeatures(nn.Module):
-    """Images (N, 1, H, W) to (N, 1 + 2 octaves, H, W): the values, their sines and their cosines."""
+    """(N, C, H, W) to (N, C (1 + 2 octaves), H, W): the values, their sines and their cosines, octave by octave."""
 
     def __init__(self, octaves: int) -> None:
         super().__init__()
-        frequencies = math.pi * 2.0 ** torch.arange(octaves).view(1, -1, 1, 1)
+        frequencies = math.pi * 2.0 ** torch.arange(octaves)
         self.register_buffer("frequencies", frequencies, persistent=False)
 
-    def forward(self, images: Tensor) -> Tensor:
-        angles = images * cast(Tensor, self.frequencies)
-        return torch.cat([images, torch.sin(angles), torch.cos(angles)], dim=1)
+    def forward(self, values: Tensor) -> Tensor:
+        angles = values[:, None] * cast(Tensor, self.frequencies)[:, None, None, None]
+        angles = angles.reshape(-1, angles.shape[1] * angles.shape[2], *angles.shape[3:])
+        return torch.cat([values, torch.sin(angles), torch.cos(angles)], dim=1)
 
 
 class Block(nn.Module):
