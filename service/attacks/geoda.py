@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import numpy as np
 from array_api_compat import array_namespace
 from pydantic import Field
-from scipy.fft import idctn
 
 from service.attacks.account import Queries, Result
 from service.attacks.boundary import Boundary
@@ -81,6 +80,8 @@ def _normal(
     boundary: Boundary, here: Floats, samples: int, frequencies: int, sigma: float, rng: np.random.Generator
 ) -> Floats:
     """Of length 1 in the norm, from the boundary into what fools."""
+    from scipy.fft import idctn  # noqa: PLC0415  # SciPy is a third of the service's imports, and few attacks need it
+
     lowest = min(frequencies, *here.shape[1:])
     spectrum = np.zeros((samples, *here.shape))
     spectrum[..., :lowest, :lowest] = rng.standard_normal((samples, len(here), lowest, lowest))

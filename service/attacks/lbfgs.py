@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import numpy as np
 from array_api_compat import array_namespace
 from pydantic import Field
-from scipy.optimize import minimize
 
 from service.attacks.account import Gradients, Result
 from service.attacks.parameters import Steps, at_least
@@ -67,6 +66,8 @@ class _Problem:
         self._reached = False
 
     def search(self, const: float, search_steps: int, steps: int) -> Floats | None:
+        from scipy.optimize import minimize  # noqa: PLC0415  # SciPy is a third of the service's imports, and few attacks need it
+
         low, high = 0.0, np.inf
         for _ in range(search_steps):
             self._reached = False

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from array_api_compat import array_namespace
 from pydantic import Field
-from scipy.optimize import OptimizeResult, differential_evolution
 
 from service.attacks.account import Queries, Result
 from service.attacks.parameters import at_least
 from service.attacks.white_box import Array, BlackBox, lead, like, to_numpy
+
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 _GENES = 3  # row, column, value
@@ -70,6 +72,8 @@ class _Hunt:
         return self._lowest < 0
 
     def run(self, pixels: int, population: int, generations: int, rng: np.random.Generator) -> None:
+        from scipy.optimize import differential_evolution  # noqa: PLC0415  # SciPy is a third of the service's imports, and few attacks need it
+
         height, width = self._image.shape[2:]
         bounds = [(0, height), (0, width), (0, 1)] * pixels
         upper = np.array([bound[1] for bound in bounds], dtype=np.float64)

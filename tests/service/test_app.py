@@ -42,6 +42,12 @@ def test_no_module_of_the_service_imports_torch_or_training() -> None:
     assert int(count) > 25
 
 
+def test_scipy_waits_for_the_attacks_that_need_it() -> None:
+    """It was a third of what the service imports before it can answer."""
+    code = "import sys, service.__main__; sys.exit('scipy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+
+
 def test_it_lives_but_is_not_ready_while_the_models_are_loaded(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
