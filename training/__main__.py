@@ -113,7 +113,7 @@ def _add_evaluate(add: Add) -> None:
         ("pgd-n", "test images for PGD at its headline budget"),
         ("sweep-n", "test images for the other budgets and noises"),
         ("check-n", "test images for what only the checks need"),
-        ("slow-n", "test images for the attacks of the zoo that take seconds an image"),
+        ("slow-n", "test images for attacks and defenses that take seconds an image on a CPU"),
         ("long-n", "test images for the attacks of the zoo that take a hundred gradients an image"),
     ):
         evaluate.add_argument(f"--{name}", type=_positive, help=text)

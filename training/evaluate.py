@@ -111,13 +111,14 @@ def _attacked_first(defense: str | None, protocol: str, defenses: tuple[str, ...
 def _measure(bench: TestBench, ledger: Ledger, measurement: Measurement, *, again: bool) -> list[Row]:
     spec, n = measurement.spec, min(measurement.n, len(bench.test))
     blanks = {view: ledger.blank(spec, view, n) for view in measurement.views}
-    missing = [view for view, blank in blanks.items() if again or ledger.find(blank) is None]
+    exactly = measurement.exactly
+    missing = [view for view, blank in blanks.items() if again or ledger.find(blank, exactly=exactly) is None]
     if missing:
         answers = bench.answers(spec, missing, n)
         for view in missing:
             ledger.record(blanks[view], bench.labels(n), bench.clean_answers(view, n), answers[view])
         ledger.save()
-    rows = [row for row in map(ledger.find, blanks.values()) if row is not None]
+    rows = [row for blank in blanks.values() if (row := ledger.find(blank, exactly=exactly)) is not None]
     for row in rows:
         print(_line(row))
     return rows

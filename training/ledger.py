@@ -25,11 +25,13 @@ class Ledger:
         self._rows = {row.key: row for row in filter(self._lasts, results.read(models / results.FILE_NAME))}
         self._counts = confusions.read(models / confusions.FILE_NAME)
 
-    def find(self, blank: Row) -> Row | None:
-        """The row that measured the same on the same graphs, on as many images or more; None where there is none with
-        its confusions.
+    def find(self, blank: Row, *, exactly: bool = False) -> Row | None:
+        """The row that measured the same on the same graphs, on as many images or, unless `exactly`, more; None where
+        there is none with its confusions.
         """
         same = (row for row in self._rows.values() if row.n >= blank.n and replace(row, n=blank.n).key == blank.key)
+        if exactly:
+            same = (row for row in same if row.n == blank.n)
         return largest([row for row in same if confusions.identity(row) in self._counts])
 
     def blank(self, spec: AttackSpec, view: View, n: int) -> Row:

@@ -97,11 +97,15 @@ UNDEFENDED = View()
 
 @dataclass(frozen=True)
 class Measurement:
-    """One attack on the first `n` test images, answered by each of `views`."""
+    """One attack on the first `n` test images, answered by each of `views`.
+
+    A row about more images will do, unless it must be `exactly` n because a check compares attacks on the same images.
+    """
 
     spec: AttackSpec
     n: int
     views: tuple[View, ...]
+    exactly: bool = False
 
 
 def knowledge(spec: AttackSpec, view: View) -> str:

@@ -42,7 +42,8 @@ _PGD = AttackSpec("pgd", HEADLINE_PGD_EPS, steps=PGD_STEPS, random_start=True)
 @dataclass(frozen=True)
 class Sizes:
     """Test images for the paper's Table 2 (FGSM and clean; PGD), for all else, for what only the checks need, for
-    attacks and defenses that take seconds an image, and for the attacks of the zoo that take a hundred gradients.
+    attacks and defenses that take seconds an image on a CPU, and for the attacks of the zoo that take a hundred
+    gradients.
     """
 
     n: int
@@ -55,7 +56,7 @@ class Sizes:
 
 DEFAULT_SIZES = {
     "paper": Sizes(10_000, 10_000, 10_000, 400),
-    "adaptive": Sizes(10_000, 1_000, 1_000, 400),
+    "adaptive": Sizes(10_000, 1_000, 1_000, 400, slow_n=1_000),
     "robust": Sizes(10_000, 1_000, 0, 400, slow_n=1_000, long_n=1_000),
     "quick": Sizes(200, 50, 50, 50),
     "zoo": Sizes(500, 500, 500, 200),
@@ -118,7 +119,9 @@ def _adaptive(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
     yield Measurement(replace(through, noise="drawn"), n, (View(shipped, "drawn"),))
     yield Measurement(replace(through, gradient="identity"), n, (served,))
     yield Measurement(AttackSpec("random_noise", HEADLINE_PGD_EPS, defense=shipped), n, (served,))
-    yield Measurement(AttackSpec("square", HEADLINE_PGD_EPS, steps=SQUARE_QUERIES, defense=shipped), n, (served,))
+    square = AttackSpec("square", HEADLINE_PGD_EPS, steps=SQUARE_QUERIES, defense=shipped)
+    yield Measurement(square, sizes.slow_n, (served,))
+    yield Measurement(through, sizes.slow_n, (served,), exactly=True)
     if PAPER_DEFENSE in defenses:
         on_paper = replace(_PGD, defense=PAPER_DEFENSE)
         yield Measurement(on_paper, n, (zero_noise(PAPER_DEFENSE), served))
@@ -126,7 +129,7 @@ def _adaptive(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
     sweep += [replace(through, eps=eps) for eps in PGD_EPS if eps != through.eps]
     yield from (Measurement(attack, sizes.sweep_n, (served,)) for attack in sweep)
     yield from _strength(through, served, sizes)
-    yield Measurement(replace(through, noise="drawn", eot=EOT_DRAWS), n, (View(shipped, "drawn"),))
+    yield Measurement(replace(through, noise="drawn", eot=EOT_DRAWS), sizes.slow_n, (View(shipped, "drawn"),))
 
 
 def _robust(dataset: str, defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
@@ -157,6 +160,7 @@ def _robust(dataset: str, defenses: tuple[str, ...], sizes: Sizes) -> Iterator[M
         yield Measurement(replace(everything, attack=name), sizes.long_n, (robust,))
     yield Measurement(everything, sizes.slow_n, (robust,))
     yield Measurement(square, sizes.slow_n, (robust,))
+    yield Measurement(through, sizes.slow_n, (robust,), exactly=True)
     yield Measurement(AttackSpec("fgsm", eps, defense=ROBUST_DEFENSE), n, (robust,))
     yield Measurement(replace(through, defense=plain.defense), n, (plain, robust))
     yield Measurement(replace(through, gradient="identity"), n, (robust,))
@@ -218,7 +222,7 @@ def _ours(defenses: tuple[str, ...]) -> list[str]:
 def _strength(attack: AttackSpec, view: View, sizes: Sizes) -> Iterator[Measurement]:
     """What checks 5 and 6 compare: the same images with twice the steps, and with a budget that leaves nothing."""
     for spec in (attack, replace(attack, steps=DOUBLE_STEPS), replace(attack, eps=1.0)):
-        yield Measurement(spec, sizes.check_n, (view,))
+        yield Measurement(spec, sizes.check_n, (view,), exactly=True)
 
 
 def _other_noises(defenses: tuple[str, ...]) -> tuple[View, ...]:
