@@ -17,8 +17,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from service.attacks import pgd
+from training import devices
 from training.data import Examples
 from training.pipeline import TorchWhiteBox
+from training.winograd import accelerated
 
 _CHUNK = 2_560
 _BATCH = 128
@@ -38,7 +40,7 @@ def gradient_signs(
     With `least_likely` the direction is down the loss to the class of the lowest logit (arXiv 1611.01236), whose
     pattern does not carry the true label.
     """
-    model = TorchWhiteBox(classifier, mixed_precision=True)
+    model = _white_box(classifier, device)
 
     def directions(start: int, images: Tensor, labels: Tensor) -> Tensor:
         if not least_likely:
@@ -52,7 +54,7 @@ def pgd_perturbations(
     classifier: nn.Module, examples: Examples, folder: Path, *, device: torch.device, seed: int
 ) -> tuple[Tensor, Tensor]:
     """PGD perturbations int8 (N, 1, 28, 28) in units of eps / 127, and the eps (N,) of each image."""
-    model = TorchWhiteBox(classifier, mixed_precision=True)
+    model = _white_box(classifier, device)
     choices = torch.tensor(PGD_EPS)
     drawn = torch.randint(len(PGD_EPS), (len(examples) // _BATCH + 1,), generator=torch.Generator().manual_seed(seed))
     eps_of_batch = choices[drawn]
@@ -72,7 +74,7 @@ def clean_logits(classifier: nn.Module, examples: Examples, folder: Path, *, dev
     """The classifier's logits float32 (N, 10) for the images as they are."""
     path = folder / "clean-logits.pt"
     if not path.exists():
-        model = TorchWhiteBox(classifier, mixed_precision=True)
+        model = _white_box(classifier, device)
         batches = tqdm(torch.split(examples.images, _BATCH), desc="clean logits", unit="batch", mininterval=2.0)
         logits = torch.cat([model.logits(batch.to(device)).cpu() for batch in batches])
         folder.mkdir(parents=True, exist_ok=True)
@@ -85,6 +87,12 @@ def clean_logits(classifier: nn.Module, examples: Examples, folder: Path, *, dev
 def perturbation(stored: Tensor, eps: Tensor) -> Tensor:
     """Float perturbations from stored PGD ones (N, 1, 28, 28) and their eps (N,)."""
     return stored.float() * (eps / _LEVELS).view(-1, 1, 1, 1)
+
+
+def _white_box(classifier: nn.Module, device: torch.device) -> TorchWhiteBox:
+    if devices.has_bf16(device):
+        return TorchWhiteBox(classifier, mixed_precision=True)
+    return TorchWhiteBox(accelerated(classifier, torch.zeros(1, 1, 28, 28)))
 
 
 def _chunked(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
@@ -25,6 +26,15 @@ def resolve(choice: DeviceChoice) -> torch.device:
     return torch.device(choice)
 
 
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bf16 by itself; a CPU without that is three times slower at it than at fp32."""
+    if device.type == "cuda":
+        return True
+    # Older releases of torch do not tell.
+    capabilities: Mapping[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(has for name, has in capabilities.items() if name.endswith("bf16"))
+
+
 def autocast(device: torch.device, *, enabled: bool = True) -> AbstractContextManager[object]:
-    """bf16 autocast, which doubles VGG-16's training speed on CPUs with AVX512-BF16 and on GPUs."""
-    return torch.autocast(device.type, dtype=torch.bfloat16) if enabled else nullcontext()
+    """bf16 autocast where the device is fast at it: it doubles VGG-16's training speed there."""
+    return torch.autocast(device.type, dtype=torch.bfloat16) if enabled and has_bf16(device) else nullcontext()

@@ -67,7 +67,7 @@ class TorchWhiteBox:
 
     Args:
         model: images to logits; modules in eval mode with frozen weights.
-        mixed_precision: bf16 autocast, twice as fast on CPU; for making training sets, never for evaluation.
+        mixed_precision: bf16 autocast, faster where the device has it; for making training sets, never for evaluation.
     """
 
     def __init__(self, model: Callable[[Tensor], Tensor], *, mixed_precision: bool = False) -> None:
