@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -17,10 +18,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from service.attacks import pgd
-from training import devices
 from training.data import Examples
 from training.pipeline import TorchWhiteBox
-from training.winograd import accelerated
+from training.winograd import fastest
 
 _CHUNK = 2_560
 _BATCH = 128
@@ -44,8 +44,8 @@ def gradient_signs(
 
     def directions(start: int, images: Tensor, labels: Tensor) -> Tensor:
         if not least_likely:
-            return model.loss_gradient(images, labels)[1].sign()
-        return -model.loss_gradient(images, model.logits(images).argmin(1))[1].sign()
+            return model().loss_gradient(images, labels)[1].sign()
+        return -model().loss_gradient(images, model().logits(images).argmin(1))[1].sign()
 
     return _chunked("fgsm least likely" if least_likely else "fgsm", directions, examples, folder, device)
 
@@ -62,7 +62,7 @@ def pgd_perturbations(
     def perturbations(start: int, images: Tensor, labels: Tensor) -> Tensor:
         eps = eps_of_batch[start // _BATCH].item()
         rng = np.random.default_rng([seed, start])
-        adv_images = cast(Tensor, pgd(model, images, labels, eps=eps, steps=PGD_STEPS, rng=rng).adv_images)
+        adv_images = cast(Tensor, pgd(model(), images, labels, eps=eps, steps=PGD_STEPS, rng=rng).adv_images)
         return (adv_images - images) * (_LEVELS / eps)
 
     stored = _chunked("pgd", perturbations, examples, folder, device)
@@ -74,7 +74,7 @@ def clean_logits(classifier: nn.Module, examples: Examples, folder: Path, *, dev
     """The classifier's logits float32 (N, 10) for the images as they are."""
     path = folder / "clean-logits.pt"
     if not path.exists():
-        model = _white_box(classifier, device)
+        model = _white_box(classifier, device)()
         batches = tqdm(torch.split(examples.images, _BATCH), desc="clean logits", unit="batch", mininterval=2.0)
         logits = torch.cat([model.logits(batch.to(device)).cpu() for batch in batches])
         folder.mkdir(parents=True, exist_ok=True)
@@ -89,10 +89,9 @@ def perturbation(stored: Tensor, eps: Tensor) -> Tensor:
     return stored.float() * (eps / _LEVELS).view(-1, 1, 1, 1)
 
 
-def _white_box(classifier: nn.Module, device: torch.device) -> TorchWhiteBox:
-    if devices.has_bf16(device):
-        return TorchWhiteBox(classifier, mixed_precision=True)
-    return TorchWhiteBox(accelerated(classifier, torch.zeros(1, 1, 28, 28)))
+def _white_box(classifier: nn.Module, device: torch.device) -> Callable[[], TorchWhiteBox]:
+    """Made at the first call, since the sets may be there already."""
+    return cache(lambda: TorchWhiteBox(fastest(classifier, device, mixed_precision=True), mixed_precision=True))
 
 
 def _chunked(

@@ -20,6 +20,7 @@ from training.pipeline import Pipeline, Purifier, freeze
 from training.purifiers import ARCHITECTURES
 from training.purifiers.autoencoder import Autoencoder
 from training.weights import round_to_stored_precision
+from training.winograd import fastest
 
 _VALIDATION_IMAGES = 1_000
 _VALIDATION_FGSM_EPS = 0.6
@@ -49,6 +50,7 @@ def train_purifier(
     module = ARCHITECTURES[config.architecture](config.noise_std).to(device)
     classifier = freeze(classifier)
     validate = defended_validation(validation, classifier, module, attacks, device, fgsm_eps=_VALIDATION_FGSM_EPS)
+    judge = fastest(classifier, device, mixed_precision=True)
     for number, stage in enumerate(config.stages()):
         place = folder / f"polish-{number}" if number else folder
         job = Job(
@@ -61,7 +63,7 @@ def train_purifier(
             seed=config.seed,
             depends_on=attacks.parent.name,
         )
-        fit(job, module, _objective(attacked, module, classifier, stage, device), validate)
+        fit(job, module, _objective(attacked, module, judge, stage, device), validate)
     round_to_stored_precision(module)
     torch.save(module.state_dict(), folder / "weights.pt")
     return module

@@ -30,6 +30,7 @@ from training.purifiers.robust_autoencoder import LATENT, RobustAutoencoder
 from training.robust_recipes import RobustConfig
 from training.train_purifier import deterministic
 from training.weights import round_to_stored_precision
+from training.winograd import fastest
 
 _SELECT = "mean_accuracy"
 _VALIDATION_IMAGES = 1_000
@@ -84,10 +85,11 @@ def train_robust(
         depends_on=fingerprint(classifier),
     )
     polish = replace(job, name=f"{job.name} polish", folder=folder / "polish", schedule=config.polish.schedule)
-    validate = _adaptive_validation(validation, purifier, classifier, config, device)
-    before = fit(job, pair, _objective(train, pair, classifier, config, device, job.total_steps), validate)
+    judge = fastest(classifier, device, mixed_precision=False)
+    validate = _adaptive_validation(validation, purifier, judge, config, device)
+    before = fit(job, pair, _objective(train, pair, judge, config, device, job.total_steps), validate)
     unpolished = copy.deepcopy(purifier.state_dict())
-    longer = _objective(train, pair, classifier, config.polished(), device, polish.total_steps)
+    longer = _objective(train, pair, judge, config.polished(), device, polish.total_steps)
     if fit(polish, pair, longer, validate)[_SELECT] < before[_SELECT]:
         purifier.load_state_dict(unpolished)
     round_to_stored_precision(purifier)

@@ -22,6 +22,7 @@ from training.purifiers.defense_vae import DefenseVAE
 from training.purifiers.puvae import CLASSES, PuVAE
 from training.train_purifier import defended_validation
 from training.weights import round_to_stored_precision
+from training.winograd import fastest
 
 _PIXELS = 28 * 28
 
@@ -52,7 +53,8 @@ def train_vae(
         loss = _denoising(train, cast(DefenseVAE, module), config, device)
         examples = len(train.examples)
     else:
-        loss = _conditional(train, cast(PuVAE, module), classifier, config, device)
+        judge = fastest(classifier, device, mixed_precision=True)
+        loss = _conditional(train, cast(PuVAE, module), judge, config, device)
         examples = len(train)
     job = Job(
         name=" ".join(folder.parts[-2:]),

@@ -20,7 +20,7 @@ from training import devices
 from training.measurement import AttackSpec
 from training.pipeline import Pipeline, TorchWhiteBox
 from training.served import load_classifier, load_pipeline
-from training.winograd import accelerated
+from training.winograd import fastest
 
 Draw = Callable[[int], Tensor]
 
@@ -120,19 +120,14 @@ def _draw(victim: Victim, spec: AttackSpec, stream: int) -> Draw:
 def classifier(victim: Victim, defense: str = NO_DEFENSE) -> torch.nn.Module:
     """What answers for a defense, as a frozen torch module on the device of the victim, loaded once in a process."""
     net = load_classifier(victim.models, manifests.read(victim.models), victim.dataset, defense)
-    return _prepared(net, _device(victim))
+    return fastest(net.to(_device(victim)), _device(victim), mixed_precision=False)
 
 
 @lru_cache(maxsize=2)
 def _pipeline(victim: Victim, defense: str) -> Pipeline:
     pipeline = load_pipeline(victim.models, manifests.read(victim.models), victim.dataset, defense)
-    pipeline.classifier = _prepared(pipeline.classifier, _device(victim))
+    pipeline.classifier = fastest(pipeline.classifier, _device(victim), mixed_precision=False)
     return pipeline.to(_device(victim))
-
-
-def _prepared(net: torch.nn.Module, device: torch.device) -> torch.nn.Module:
-    """A classifier where gradients are asked for: nearly all of an evaluation's time is spent in it."""
-    return net.to(device) if device.type == "cuda" else accelerated(net, torch.zeros(1, 1, 28, 28))
 
 
 def _device(victim: Victim) -> torch.device:
