@@ -46,14 +46,20 @@ def monotone(rows: Sequence[Row]) -> Outcome:
         if row.attack not in {"none", "worst_case"}:
             curve = (row.attack, row.defense, row.knowledge, row.noise, row.steps, row.eot, row.seed, row.n)
             curves.setdefault(curve, {})[row.eps] = row
-    risen = [
-        Finding(False, f"{name(high)} leaves {high.robust_accuracy:.4f}, eps {low.eps:g} {low.robust_accuracy:.4f}")
-        for points in curves.values()
-        for low, high in combinations(points.values(), 2)
-        if high.robust_accuracy > low.robust_accuracy + standard_error(low, high)
-    ]
+    risen = []
+    for points in curves.values():
+        pairs = list(combinations(points.values(), 2))
+        steep = [(low, high) for low, high in pairs if _rise(low, high) > standard_error(low, high)]
+        if steep:  # one sentence a curve, of the two points that are farthest apart
+            low, high = max(steep, key=lambda pair: _rise(*pair))
+            text = f"{name(high)} leaves {high.robust_accuracy:.4f}, eps {low.eps:g} {low.robust_accuracy:.4f}"
+            risen.append(Finding(False, f"{text}, n {high.n:,}"))
     swept = [points for points in curves.values() if len(points) > 1]
     return outcome(risen or [Finding(True, f"{len(swept)} curves fall")] * bool(swept))
+
+
+def _rise(low: Row, high: Row) -> float:
+    return high.robust_accuracy - low.robust_accuracy
 
 
 def unbounded(rows: Sequence[Row], defense: str) -> Outcome:

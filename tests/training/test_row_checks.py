@@ -30,6 +30,14 @@ def test_accuracy_may_rise_with_eps_by_a_standard_error_only(accuracy: float, ve
     assert row_checks.monotone([high, low]).verdict == verdict
 
 
+def test_a_curve_that_rises_is_told_of_once_by_its_farthest_points() -> None:
+    accuracies = {0.1: 0.6, 0.3: 0.5, 0.5: 0.8, 0.6: 0.9, 1.0: 0.1}
+    found = row_checks.monotone([replace(ROW, eps=eps, robust_accuracy=value) for eps, value in accuracies.items()])
+    expected = "fgsm eps 0.6 (oblivious) on autoencoder, noise zero leaves 0.9000, eps 0.3 0.5000, n"
+    assert found.why.startswith(expected)
+    assert found.why.count("leaves") == 1
+
+
 def test_only_rows_on_the_same_images_and_attack_make_a_curve() -> None:
     low = replace(ROW, eps=0.3, robust_accuracy=0.1)
     others = [
