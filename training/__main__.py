@@ -10,7 +10,7 @@ from pathlib import Path
 
 from service.errors import StartupError
 from training import data, verbs
-from training.config import AUTOENCODERS, GENERATIVE
+from training.config import AUTOENCODERS, GENERATIVE, ONE_ATTACK
 from training.errors import TrainingError
 from training.protocols import PROTOCOLS
 from training.robust_recipes import ROBUST_DEFENSE
@@ -18,7 +18,7 @@ from training.robust_recipes import ROBUST_DEFENSE
 Run = Callable[[argparse.Namespace], None]
 Add = Callable[[str, Run, str], argparse.ArgumentParser]
 _INTERRUPTED = 130
-_PURIFIERS = (*AUTOENCODERS, ROBUST_DEFENSE, *GENERATIVE)
+_PURIFIERS = (*AUTOENCODERS, *dict.fromkeys(name for _, name in ONE_ATTACK), ROBUST_DEFENSE, *GENERATIVE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

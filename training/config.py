@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,21 @@ PURIFIERS = {
 }
 
 
+def _of_one_attack(config: PurifierConfig, attack: Literal["fgsm", "pgd"]) -> PurifierConfig:
+    def alone(stage: PurifierConfig | Polish) -> dict[str, Any]:
+        return {"fgsm": 0.0, "pgd": 0.0, attack: stage.fgsm + stage.pgd}
+
+    polish = tuple(replace(stage, **alone(stage)) for stage in config.polish)
+    return replace(config, polish=polish, **alone(config))
+
+
+# One purifier for each attack, as the paper trains them: an ablation, not shipped.
+ONE_ATTACK = {
+    (dataset, f"{defense}_{attack}"): _of_one_attack(config, attack)
+    for (dataset, defense), config in PURIFIERS.items()
+    if defense == "autoencoder"
+    for attack in ("fgsm", "pgd")
+}
 AUTOENCODERS = tuple(dict.fromkeys(defense for _, defense in PURIFIERS))
 
 

@@ -11,6 +11,7 @@ from functools import partial
 
 from service.catalog import DEFAULT_DEFENSE, NO_DEFENSE
 from training import autoattack, zoo
+from training.config import ONE_ATTACK
 from training.errors import EvaluationError
 from training.measurement import CLEAN, LONG, SLOW, UNDEFENDED, AttackSpec, Measurement, Noise, View
 from training.robust_recipes import ROBUST, ROBUST_DEFENSE
@@ -31,7 +32,7 @@ SLOW_DEFENSES = frozenset({"defense_gan"})
 _WITHOUT_NOISE = frozenset({NO_DEFENSE, "distillation"})
 _OURS = (DEFAULT_DEFENSE, ROBUST_DEFENSE, PAPER_DEFENSE)
 Plan = Callable[[tuple[str, ...], "Sizes"], Iterator[Measurement]]
-PROTOCOLS = ("paper", "adaptive", "robust", "quick", "zoo", "precision", "table3")
+PROTOCOLS = ("paper", "adaptive", "robust", "quick", "zoo", "precision", "table3", "ablation")
 OF_ONE_DEFENSE = ("adaptive", "quick", "zoo")
 
 _FGSM = AttackSpec("fgsm", HEADLINE_FGSM_EPS)
@@ -62,6 +63,7 @@ DEFAULT_SIZES = {
     "zoo": Sizes(500, 500, 500, 200),
     "precision": Sizes(10_000, 10_000, 0, 400),
     "table3": Sizes(10_000, 1_000, 0, 400, slow_n=500),
+    "ablation": Sizes(10_000, 1_000, 0, 400),
 }
 
 
@@ -73,7 +75,7 @@ def measurements(protocol: str, dataset: str, defenses: tuple[str, ...], sizes: 
     """
     plans: dict[str, Plan] = {
         "paper": _paper, "adaptive": _adaptive, "quick": _quick, "zoo": _zoo, "precision": _precision,
-        "table3": _table3, "robust": partial(_robust, dataset),
+        "table3": _table3, "robust": partial(_robust, dataset), "ablation": _ablation,
     }  # fmt: skip
     return list(plans[protocol](defenses, sizes))
 
@@ -213,6 +215,15 @@ def _table3(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
         yield Measurement(attack, n, (UNDEFENDED, *map(zero_noise, _ours(defenses)), *fast))
         if slow:
             yield Measurement(attack, min(n, sizes.slow_n), slow)
+
+
+def _ablation(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
+    """Purifiers of one attack each beside the one that meets both; of a models folder for trials."""
+    of_one = {name for _, name in ONE_ATTACK}
+    views = {name: zero_noise(name) for name in defenses if name == DEFAULT_DEFENSE or name in of_one}
+    for attack, n in ((CLEAN, sizes.n), (_FGSM, sizes.n), (_LEAKING, sizes.n), (_PGD, sizes.pgd_n)):
+        yield Measurement(attack, n, tuple(views.values()))
+    yield from (Measurement(replace(_PGD, defense=name), sizes.pgd_n, (view,)) for name, view in views.items())
 
 
 def _ours(defenses: tuple[str, ...]) -> list[str]:

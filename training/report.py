@@ -114,7 +114,6 @@ def report(models: Path, manifest: Manifest, rows: Sequence[Row], confused: Sequ
         "table precision": precisions.written(every_precision, datasets),
         "table ablation": tables.ablation(rows, datasets),
         "table mixes": tables.mixes(rows, ablations, datasets),
-        "table seeds": tables.seeds(rows, ablations, datasets),
         "table checks": _checks(shipped, datasets),
         "figures rescue": _images("rescue", datasets),
         "figures confusion": _images("confusion", confused) or "No counts yet.",

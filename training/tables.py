@@ -157,31 +157,29 @@ def ablation(rows: Sequence[Row], datasets: Sequence[str]) -> str:
 
 
 def mixes(rows: Sequence[Row], ablations: Sequence[Row], datasets: Sequence[str]) -> str:
-    """The cross-attack matrix: purifiers trained on other mixes of attacks beside the shipped one, by attack."""
-    lines = []
-    for dataset in datasets:
-        other = {row.defense for row in ablations if row.dataset == dataset} - {DEFAULT_DEFENSE}
-        for defense in (DEFAULT_DEFENSE, *sorted(other)):
-            known = rows if defense == DEFAULT_DEFENSE else ablations
-            found = [find(known, dataset, attack, defense) for attack in (_FGSM, _LEAST_LIKELY, _PGD)]
-            lines.append([dataset, defense, clean_share(known, dataset, defense), *map(share, found)])
-    return table(["data set", "purifier", "clean", *_columns()], lines)
+    """The cross-attack matrix: the shipped purifier, and ones of other training seeds and mixes of attacks, by attack.
 
-
-def seeds(rows: Sequence[Row], ablations: Sequence[Row], datasets: Sequence[str]) -> str:
-    """Mean and standard deviation over purifiers that differ in their training seed, the shipped one among them."""
+    Purifiers of one name that differ in their weights, as those of several seeds do, share a line: mean and standard
+    deviation.
+    """
     cells = ((_FGSM, "oblivious"), (_LEAST_LIKELY, "oblivious"), (_PGD, "oblivious"), (_PGD, "adaptive"))
     lines = []
     for dataset in datasets:
-        artefacts = dict.fromkeys(
-            row.artefact for row in [*rows, *ablations] if (row.dataset, row.defense) == (dataset, DEFAULT_DEFENSE)
-        )
-        by_seed = [[row for row in [*rows, *ablations] if row.artefact == artefact] for artefact in artefacts]
-        found = [
-            [find(own, dataset, attack, DEFAULT_DEFENSE, knowledge) for own in by_seed] for attack, knowledge in cells
-        ]
-        lines.append([dataset, *(_spread([row for row in column if row is not None], "seeds") for column in found)])
-    return table(["data set", *_columns(), "PGD 0.15, adaptive"], lines)
+        others = select(ablations, dataset=dataset)
+        shipped = select(rows, dataset=dataset, defense=DEFAULT_DEFENSE)
+        groups = [(f"{DEFAULT_DEFENSE}, as shipped", DEFAULT_DEFENSE, [shipped])]
+        for defense in sorted({row.defense for row in others}):
+            own = select(others, defense=defense)
+            groups.append((defense, defense, [select(own, artefact=one) for one in sorted({r.artefact for r in own})]))
+        for title, defense, purifiers in groups:
+            clean = [largest(of_one, attack="none", noise="zero") for of_one in purifiers]
+            found = [
+                [find(of_one, dataset, attack, defense, knowledge) for of_one in purifiers]
+                for attack, knowledge in cells
+            ]
+            columns = [[row for row in column if row is not None] for column in (clean, *found)]
+            lines.append([dataset, title, *(_spread(column, "seeds") for column in columns)])
+    return table(["data set", "purifier", "clean", *_columns(), "PGD 0.15, adaptive"], lines)
 
 
 _HEADER = ("data set", "attack", "attacker", "undefended: ours", "the paper's", "defended: ours", "the paper's",

@@ -18,6 +18,7 @@ from training.config import (
     CLASSIFIERS,
     DISTILLATION,
     GENERATIVE,
+    ONE_ATTACK,
     PURIFIERS,
     ClassifierConfig,
     DistillationConfig,
@@ -68,7 +69,7 @@ def run_purifier(options: argparse.Namespace) -> None:
     validation = _load(options, "validation")
     place, attacks = work.place(options.defense), work.attacks(classifier)
     named = (options.dataset, options.defense)
-    config = GENERATIVE.get(options.defense) or ROBUST.get(named) or PURIFIERS[named]
+    config = GENERATIVE.get(options.defense) or ROBUST.get(named) or {**PURIFIERS, **ONE_ATTACK}[named]
     if isinstance(config, RobustConfig):
         config, train = _configured(config, options), _load(options, "train")
         train_robust(train, validation, classifier, config=config, device=device, folder=place)

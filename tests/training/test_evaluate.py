@@ -124,6 +124,18 @@ def test_the_adaptive_protocol_names_what_each_attacker_knows(models: Path, exam
     assert masking.verdict == "passed", "the slow attack stands beside PGD on the same images"
 
 
+def test_the_ablation_sets_purifiers_of_one_attack_beside_the_one_of_both(
+    models: Path, examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocols, "ONE_ATTACK", {("mnist", "autoencoder_paper"): None})
+    rows = _evaluate(models, examples, "ablation")
+    found = {(row.defense, row.attack, row.knowledge) for row in rows}
+    attacks = {("none", ""), ("pgd", "adaptive")} | {
+        (attack, "oblivious") for attack in ("fgsm", "fgsm_least_likely", "pgd")
+    }
+    assert found == {(name, *attack) for name in ("autoencoder", "autoencoder_paper") for attack in attacks}
+
+
 @pytest.fixture
 def robust(monkeypatch: pytest.MonkeyPatch) -> str:
     """The second purifier of the tiny models, taken for the robust one."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tests.training.tiny_classifier import TinyClassifier
 from training import fitting
 from training.attacked_examples import AttackedExamples, attack_training_set
-from training.config import PURIFIERS, Polish, PurifierConfig, Schedule
+from training.config import ONE_ATTACK, PURIFIERS, Polish, PurifierConfig, Schedule
 from training.data import Examples
 from training.pipeline import freeze
 from training.purifiers.autoencoder import Autoencoder
@@ -75,6 +75,18 @@ def test_a_stage_is_the_configuration_with_the_polish_put_over_it() -> None:
     assert first == _CONFIG
     assert (polish.clean, polish.fgsm, polish.pgd, polish.agreement_weight) == (0.5, 0.25, 0.25, 0.1)
     assert (polish.architecture, polish.noise_std, polish.classifier_epoch) == ("autoencoder_paper", 0.1, 0)
+
+
+@pytest.mark.parametrize(("dataset", "name"), sorted(ONE_ATTACK))
+def test_a_purifier_of_one_attack_learns_from_as_many_attacked_images_as_the_shipped_one(
+    dataset: str, name: str
+) -> None:
+    shipped, alone = PURIFIERS[dataset, "autoencoder"].stages(), ONE_ATTACK[dataset, name].stages()
+    attack, other = ("fgsm", "pgd") if name.endswith("fgsm") else ("pgd", "fgsm")
+    for both, one in zip(shipped, alone, strict=True):
+        assert getattr(one, other) == 0
+        assert getattr(one, attack) == pytest.approx(both.fgsm + both.pgd)
+        assert one.schedule == both.schedule
 
 
 @pytest.mark.parametrize("config", [stage for config in PURIFIERS.values() for stage in config.stages()])
