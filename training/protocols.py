@@ -57,7 +57,7 @@ class Sizes:
 
 DEFAULT_SIZES = {
     "paper": Sizes(10_000, 10_000, 10_000, 400),
-    "adaptive": Sizes(10_000, 1_000, 1_000, 400, slow_n=1_000),
+    "adaptive": Sizes(10_000, 1_000, 1_000, 400, slow_n=1_000, long_n=1_000),
     "robust": Sizes(10_000, 1_000, 0, 400, slow_n=1_000, long_n=1_000),
     "quick": Sizes(200, 50, 50, 50),
     "zoo": Sizes(500, 500, 500, 200),
@@ -117,6 +117,7 @@ def _adaptive(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
     n = sizes.pgd_n
     yield Measurement(_PGD, n, (UNDEFENDED, served, *_noises(shipped, seeds=(0,))))
     yield Measurement(through, n, (served,))
+    yield from _auto_pgd(served, HEADLINE_PGD_EPS, sizes)
     yield Measurement(replace(through, noise="fixed"), n, (View(shipped, "fixed"),))
     yield Measurement(replace(through, noise="drawn"), n, (View(shipped, "drawn"),))
     yield Measurement(replace(through, gradient="identity"), n, (served,))
@@ -158,8 +159,7 @@ def _robust(dataset: str, defenses: tuple[str, ...], sizes: Sizes) -> Iterator[M
     everything = AttackSpec(autoattack.NAME, eps, steps=autoattack.STEPS, defense=ROBUST_DEFENSE)
     n = sizes.pgd_n
     yield Measurement(through, n, (robust,))
-    for name in ("apgd_ce", "apgd_dlr"):
-        yield Measurement(replace(everything, attack=name), sizes.long_n, (robust,))
+    yield from _auto_pgd(robust, eps, sizes)
     yield Measurement(everything, sizes.slow_n, (robust,))
     yield Measurement(square, sizes.slow_n, (robust,))
     yield Measurement(through, sizes.slow_n, (robust,), exactly=True)
@@ -228,6 +228,13 @@ def _ablation(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
 
 def _ours(defenses: tuple[str, ...]) -> list[str]:
     return [defense for defense in defenses if defense in _OURS]
+
+
+def _auto_pgd(view: View, eps: float, sizes: Sizes) -> Iterator[Measurement]:
+    """The two walks of AutoAttack that need no target, which find more than PGD does."""
+    for name in ("apgd_ce", "apgd_dlr"):
+        spec = AttackSpec(name, eps, steps=autoattack.STEPS, defense=view.defense)
+        yield Measurement(spec, sizes.long_n, (view,))
 
 
 def _strength(attack: AttackSpec, view: View, sizes: Sizes) -> Iterator[Measurement]:

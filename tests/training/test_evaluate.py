@@ -106,6 +106,8 @@ def test_the_adaptive_protocol_names_what_each_attacker_knows(models: Path, exam
         ("pgd", "oblivious", "zero", 1, 20),
         ("pgd", "adaptive", "zero", 1, 20),
         ("pgd", "adaptive", "zero", 1, 2),
+        ("apgd_ce", "adaptive", "zero", 1, 4),
+        ("apgd_dlr", "adaptive", "zero", 1, 4),
         ("pgd", "adaptive", "fixed", 1, 20),
         ("pgd", "adaptive", "drawn", 1, 20),
         ("pgd", "adaptive", "drawn", 20, 2),
