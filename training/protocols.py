@@ -115,7 +115,7 @@ def _adaptive(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
     served = zero_noise(shipped)
     through = replace(_PGD, defense=shipped)
     n = sizes.pgd_n
-    yield Measurement(_PGD, n, (UNDEFENDED, served, *_noises(shipped, seeds=(0,))))
+    yield Measurement(_PGD, n, (UNDEFENDED, served, *_noises(shipped, seeds=(0,))), exactly=True)
     yield Measurement(through, n, (served,))
     yield from _auto_pgd(served, HEADLINE_PGD_EPS, sizes)
     yield Measurement(replace(through, noise="fixed"), n, (View(shipped, "fixed"),))
