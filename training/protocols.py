@@ -168,7 +168,7 @@ def _robust(dataset: str, defenses: tuple[str, ...], sizes: Sizes) -> Iterator[M
     yield Measurement(replace(through, gradient="identity"), n, (robust,))
     yield Measurement(AttackSpec("random_noise", eps, defense=ROBUST_DEFENSE), n, (robust,))
     yield from _strength(through, robust, sizes)
-    yield Measurement(bare, n, (fixed, drawn))
+    yield Measurement(bare, n, (robust, fixed, drawn), exactly=True)
     yield Measurement(replace(through, noise="fixed"), n, (fixed,))
     yield Measurement(replace(through, noise="drawn"), n, (drawn,))
     yield Measurement(replace(through, noise="drawn", eot=EOT_DRAWS), sizes.slow_n, (drawn,))
