@@ -6,8 +6,8 @@ import { attackTitle, defenseTitle } from "./names.js";
 const LIMIT_EPS = 0.5;
 const BEYOND = `* beyond the information limit: at ε ≥ ${LIMIT_EPS} any picture can be turned into a plain grey one, so such a figure tells of this attack only.`;
 const SEVERAL = "Where an attack was measured more than once, the figure of the most images stands here; GET /results has all.";
-// The strengths of the paper's tables; the others stand behind the button.
-const HEADLINES = { none: 0, fgsm: 0.6, fgsm_least_likely: 0.6, pgd: 0.15 };
+// The strengths of the paper's tables, and the worst case at any; the others stand behind the button.
+const HEADLINES = { none: 0, fgsm: 0.6, fgsm_least_likely: 0.6, pgd: 0.15, worst_case: null };
 const ORDER = Object.keys(HEADLINES);
 
 let all = false;
@@ -46,7 +46,7 @@ function paired(rows) {
   return pairs;
 }
 
-const isHeadline = ({ row }) => HEADLINES[row.attack] === row.eps;
+const isHeadline = ({ row }) => row.attack in HEADLINES && (HEADLINES[row.attack] ?? row.eps) === row.eps;
 const isBeyond = ({ row }) => row.norm === "linf" && row.eps >= LIMIT_EPS;
 
 function byAttack({ row: a }, { row: b }) {
@@ -78,5 +78,5 @@ function line(pair) {
 function accuracy(row) {
   if (row === null) return element("td", {}, "–");
   const [value, low, high] = [row.robust_accuracy, row.ci_low, row.ci_high].map((share) => (100 * share).toFixed(1));
-  return element("td", {}, `${value} %`, element("span", { class: "interval" }, ` [${low}, ${high}]`));
+  return element("td", {}, `${value}\u00a0% `, element("span", { class: "interval" }, `[${low}, ${high}]`));
 }
