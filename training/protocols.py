@@ -210,7 +210,7 @@ def _table3(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
     fast = tuple(zero_noise(defense) for defense in rivals if defense not in SLOW_DEFENSES)
     slow = tuple(zero_noise(defense) for defense in rivals if defense in SLOW_DEFENSES)
     theirs = replace(_FGSM, eps=RIVALS_FGSM_EPS)
-    attacks = ((CLEAN, sizes.n), (_FGSM, sizes.n), (theirs, sizes.pgd_n), (_PGD, sizes.pgd_n))
+    attacks = ((CLEAN, sizes.n), (_FGSM, sizes.n), (_LEAKING, sizes.n), (theirs, sizes.pgd_n), (_PGD, sizes.pgd_n))
     for attack, n in attacks:
         yield Measurement(attack, n, (UNDEFENDED, *map(zero_noise, _ours(defenses)), *fast))
         if slow:

@@ -9,7 +9,7 @@ from itertools import combinations
 from service.attacks import effective_reach
 from service.catalog import NO_DEFENSE
 from training.outcome import Finding, Outcome, outcome
-from training.protocols import DOUBLE_STEPS, HEADLINE_FGSM_EPS, HEADLINE_PGD_EPS, PGD_STEPS
+from training.protocols import DOUBLE_STEPS, HEADLINE_FGSM_EPS, HEADLINE_PGD_EPS, PGD_STEPS, zero_noise
 from training.results import Row, largest, select
 
 CHANCE = 0.1
@@ -135,7 +135,8 @@ def leaking(rows: Sequence[Row], defenses: Sequence[str]) -> Outcome:
     """Check 13: FGSM leaves no more than the clean accuracy or the step to the least likely class, plus 3 points."""
     findings = []
     for defense in defenses:
-        row = largest(rows, attack="fgsm", eps=HEADLINE_FGSM_EPS, defense=defense, knowledge="oblivious", noise="zero")
+        noise = zero_noise(defense).noise
+        row = largest(rows, attack="fgsm", eps=HEADLINE_FGSM_EPS, defense=defense, knowledge="oblivious", noise=noise)
         leaks = None if row is None else leaks_label(rows, row)
         text = f"{defense}: needs FGSM and FGSM towards the least likely class"
         if row is not None and leaks is not None:

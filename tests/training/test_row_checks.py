@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
 from tests.training.rows import ROW
 from training import row_checks
+from training.measurement import AttackSpec
 from training.outcome import FAILED, NOT_RUN, PASSED
+from training.protocols import DEFAULT_SIZES, HEADLINE_FGSM_EPS, measurements
 from training.results import Row
 
 PGD = replace(ROW, attack="pgd", eps=0.15, steps=40, step_size=0.009375, robust_accuracy=0.9)
@@ -134,6 +137,22 @@ def test_label_leaking_is_told_by_clean_accuracy_or_the_least_likely_class(
     assert row_checks.leaks_label(rows, row) is leaking
     assert row_checks.leaking(rows, ["autoencoder"]).verdict == (FAILED if leaking else PASSED)
     assert row_checks.leaking(rows[:1], ["autoencoder"]).verdict == NOT_RUN
+
+
+def test_a_defense_that_draws_no_noise_is_judged_for_leaking_too() -> None:
+    row = replace(ROW, defense="distillation", noise="", clean_accuracy=0.95, robust_accuracy=0.91)
+    rows = [row, replace(row, attack="fgsm_least_likely", robust_accuracy=0.87)]
+    assert row_checks.leaking(rows, ["distillation"]).verdict == FAILED
+
+
+def test_what_table_3_measures_lets_every_rival_be_judged_for_leaking() -> None:
+    rivals = ("puvae", "defense_gan", "distillation")
+    plan = measurements("table3", "mnist", ("autoencoder", *rivals), DEFAULT_SIZES["table3"])
+    labels: tuple[Literal["true", "least_likely"], ...] = ("true", "least_likely")
+    for label in labels:
+        headline = AttackSpec("fgsm", HEADLINE_FGSM_EPS, label=label)
+        answering = {view.defense for one in plan if one.spec == headline for view in one.views}
+        assert answering >= {"autoencoder", *rivals}
 
 
 def test_a_defense_is_judged_at_the_budget_that_it_was_trained_for() -> None:
