@@ -123,7 +123,8 @@ def test_every_recorded_number_stands_beside_its_attackers_knowledge(shipped: Se
     shown = [text.split("\t") for text in lines.all_inner_texts()]
     for row in most.values():
         accuracy, low, high = (percent(row[name]) for name in ("robust_accuracy", "ci_low", "ci_high"))
-        found = [line for line in shown if line[4] == f"{accuracy}\N{NO-BREAK SPACE}% [{low}, {high}]" and f"{row['n']:,}" in line[2]]
+        figure = f"{accuracy}\N{NO-BREAK SPACE}% [{low}, {high}]"
+        found = [line for line in shown if line[4] == figure and f"{row['n']:,}" in line[2]]
         knowledge = row["knowledge"].replace("_", " ") or "–"
         assert any(line[1] == knowledge and f"{row['eps']:g}" in (line[0] + " 0") for line in found), row
     assert {line[1] for line in shown} >= {"oblivious", "adaptive"}
