@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +16,18 @@ from training.served import artefact, is_current
 
 
 class Ledger:
-    """The rows of a models folder. Rows of this data set whose graphs have been replaced go at the first `save`."""
+    """The rows of a models folder. Rows of this data set whose graphs have been replaced go at the first `save`.
+
+    Others may write to the same folder meanwhile: a `save` touches what was recorded here alone.
+    """
 
     def __init__(self, models: Path, manifest: Manifest, dataset: str) -> None:
         self._models = models
         self._manifest = manifest
         self._dataset = dataset
         self._commit = current_commit()
+        self._recorded: dict[tuple[object, ...], Row] = {}
+        self._dropped: set[tuple[object, ...]] = set()
         self._rows = {row.key: row for row in filter(self._lasts, results.read(models / results.FILE_NAME))}
         self._counts = confusions.read(models / confusions.FILE_NAME)
 
@@ -74,15 +80,26 @@ class Ledger:
             ci_low=round(low, 4),
             ci_high=round(high, 4),
         )
-        self._rows[row.key] = row
+        self._rows[row.key] = self._recorded[row.key] = row
         self._counts[confusions.identity(row)] = confusions.count(labels, answers)
         return row
 
+    def drop(self, outdated: Callable[[Row], bool]) -> None:
+        """Forget the rows of this data set that are `outdated`; from the file they go at the next `save`."""
+        gone = {row.key for row in self._rows.values() if row.dataset == self._dataset and outdated(row)}
+        self._dropped |= gone
+        for rows in (self._rows, self._recorded):
+            for key in gone & rows.keys():
+                del rows[key]
+
     def save(self) -> None:
         """Write models/results.csv and models/confusions.csv, each replaced in one step."""
-        path = self._models / results.FILE_NAME
-        results.merge(path, self._rows.values(), keep=self._lasts)
-        confusions.write(self._models / confusions.FILE_NAME, self._counts, results.read(path))
+        path, counted = (self._models / module.FILE_NAME for module in (results, confusions))
+        results.merge(path, self._recorded.values(), keep=self._lasts)
+        own = {identity: self._counts[identity] for identity in map(confusions.identity, self._recorded.values())}
+        confusions.write(counted, confusions.read(counted) | own, results.read(path))
 
     def _lasts(self, row: Row) -> bool:
-        return row.dataset != self._dataset or is_current(self._manifest, row)
+        if row.dataset != self._dataset:
+            return True
+        return row.key not in self._dropped and is_current(self._manifest, row)
