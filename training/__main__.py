@@ -114,7 +114,7 @@ def _add_evaluate(add: Add) -> None:
         ("sweep-n", "test images for the other budgets and noises"),
         ("check-n", "test images for what only the checks need"),
         ("slow-n", "test images for attacks and defenses that take seconds an image on a CPU"),
-        ("long-n", "test images for the attacks of the zoo that take a hundred gradients an image"),
+        ("long-n", "test images for attacks that take a hundred gradients an image: Auto-PGD, DDN, DeepFool"),
     ):
         evaluate.add_argument(f"--{name}", type=_positive, help=text)
     workers = evaluate.add_mutually_exclusive_group()
@@ -165,7 +165,7 @@ def _add_device(command: argparse.ArgumentParser) -> None:
 
 
 def _add_models_dir(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--models-dir", type=Path, default=Path("models"))
+    command.add_argument("--models-dir", type=Path, default=verbs.MODELS)
 
 
 def _positive(text: str) -> int:

@@ -69,7 +69,7 @@ def evaluate(
             rows += _measure(bench, ledger, measurement, again=again)
         if protocol in {"adaptive", "robust"}:
             judged = ROBUST_DEFENSE if protocol == "robust" else defenses[0]
-            rows.append(_worst_case(bench, ledger, plan, judged, sizes.pgd_n, again=again))
+            rows.append(_worst_case(bench, ledger, plan, judged, again=again))
     except BallError as error:
         checks.save(models, [checks.broken_ball(manifest, dataset, str(error))])
         raise
@@ -124,17 +124,19 @@ def _measure(bench: TestBench, ledger: Ledger, measurement: Measurement, *, agai
     return rows
 
 
-def _worst_case(bench: TestBench, ledger: Ledger, plan: list[Measurement], defense: str, n: int, *, again: bool) -> Row:
+def _worst_case(bench: TestBench, ledger: Ledger, plan: list[Measurement], defense: str, *, again: bool) -> Row:
     """An image counts as right only if it is under every attack of the plan within the defense's budget (check 10).
 
-    The row's `restarts` says how many attacks these are.
+    It stands on the images that all of them got. The row's `restarts` says how many attacks these are; rows of another
+    number of attacks are outdated.
     """
     view = zero_noise(defense)
     eps = protocols.budget(bench.victim.dataset, defense)
-    specs = protocols.worst_case(plan, view, n, eps)
-    n = min(n, len(bench.test))
+    specs = protocols.worst_case(plan, view, eps)
+    n = min(*specs.values(), len(bench.test))
     attack = AttackSpec("worst_case", eps, steps=0, restarts=len(specs), defense=defense)
     blank = ledger.blank(attack, view, n)
+    ledger.drop(lambda row: (row.attack, row.defense) == (attack.attack, defense) and row.restarts != len(specs))
     row = ledger.find(blank)
     if row is None or again:
         labels = bench.labels(n)

@@ -78,7 +78,7 @@ def _export(folder: Path) -> None:
 def models(exported_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the exported models, which torch fills its tiny net from; its classifier is `served_classifier`."""
     monkeypatch.setitem(classifiers.ARCHITECTURES, "vgg16", TinyClassifier)
-    for cached in (white_boxes.classifier, white_boxes._pipeline, bench._catalog):
+    for cached in (white_boxes._classifier, white_boxes._pipeline, bench._catalog):
         cached.cache_clear()
     shutil.copytree(exported_models, tmp_path / "models")
     return tmp_path / "models"

@@ -11,17 +11,31 @@ import pytest
 import torch
 from torch import nn
 
+from service import manifest as manifests
 from service.attacks import ATTACKS, Result, fgsm, pgd
 from service.errors import ManifestError
-from training import autoattack, bench, checks, confusions, crafting, evaluate, protocols, results, robust_recipes
+from training import (
+    autoattack,
+    bench,
+    checks,
+    confusions,
+    crafting,
+    evaluate,
+    protocols,
+    results,
+    robust_recipes,
+    row_checks,
+)
 from training.data import Examples
 from training.errors import BallError, EvaluationError, GateError
-from training.measurement import AttackSpec
+from training.ledger import Ledger
+from training.measurement import AttackSpec, Measurement, View
 from training.outcome import Outcome
 from training.pipeline import TorchWhiteBox
 from training.probes import Probes
 from training.protocols import Sizes
 from training.results import Row
+from training.white_boxes import Victim
 from training.workers import Processes
 from training.zoo import specs
 
@@ -40,7 +54,7 @@ _KNOWING = {
     ("pgd_transfer", "black_box", "zero", 1, 20),
     ("random_noise", "black_box", "zero", 1, 20),
     ("square", "black_box", "zero", 1, 2),
-    ("worst_case", "adaptive", "zero", 1, 20),
+    ("worst_case", "adaptive", "zero", 1, 2),
 }
 
 
@@ -119,13 +133,61 @@ def test_the_adaptive_protocol_names_what_each_attacker_knows(models: Path, exam
     own = results.select(rows, defense="autoencoder", eps=0.15)
     found = {(row.attack, row.knowledge, row.noise, row.eot, row.n) for row in own if row.steps != 80}
     assert found >= _KNOWING
-    headline = results.select(own, n=20)
-    worst = _find(headline, attack="worst_case")
-    served = [row for row in headline if row.noise == "zero"]
-    assert worst.robust_accuracy == min(row.robust_accuracy for row in served)
-    assert worst.restarts > 5
+    worst = _find(own, attack="worst_case")
+    few = [row for row in own if (row.n, row.noise) == (2, "zero")]
+    assert worst.robust_accuracy <= min(row.robust_accuracy for row in few)
+    assert worst.restarts == len(_all_within(0.15))
     (masking,) = [check for check in checks.read(models / "checks.json") if check.number == 9]
     assert masking.verdict == "passed", "the slow attack stands beside PGD on the same images"
+
+
+def _all_within(eps: float) -> dict[AttackSpec, int]:
+    plan = protocols.measurements("adaptive", "mnist", ("autoencoder", "autoencoder_paper"), SIZES)
+    return protocols.worst_case(plan, protocols.zero_noise("autoencoder"), eps)
+
+
+def test_the_worst_case_is_of_every_attack_on_the_images_that_all_of_them_got() -> None:
+    found = _all_within(0.15)
+    assert {spec.attack for spec in found} == {"pgd", "fgsm", "apgd_ce", "apgd_dlr", "square", "random_noise"}
+    assert {spec.gradient for spec in found} == {"exact", "identity"}
+    assert {spec.defense for spec in found} == {"none", "autoencoder", "autoencoder_paper"}
+    assert all(0 < spec.eps <= 0.15 for spec in found)
+    assert min(found.values()) == SIZES.slow_n
+    assert found[AttackSpec("pgd", 0.15, steps=40, random_start=True, defense="autoencoder")] == SIZES.pgd_n
+
+
+def test_a_worst_case_of_fewer_attacks_is_outdated(models: Path, examples: Examples) -> None:
+    manifest = manifests.read(models)
+    view = protocols.zero_noise("autoencoder")
+    steps = [
+        Measurement(AttackSpec("fgsm", eps, defense="autoencoder"), n, (view,)) for eps, n in ((0.1, 9), (0.15, 5))
+    ]
+    with Processes(1) as workers:
+        test_bench = bench.TestBench(Victim(models, "mnist", "cpu"), examples, models.parent / "cache", workers)
+        for plan, attacks, n in ((steps[:1], 1, 9), (steps, 2, 5)):
+            evaluate._worst_case(test_bench, Ledger(models, manifest, "mnist"), plan, "autoencoder", again=False)
+            (row,) = results.read(models / "results.csv")
+            assert (row.attack, row.restarts, row.n) == ("worst_case", attacks, n)
+
+
+@pytest.mark.parametrize("protocol", ["adaptive", "robust"])
+def test_what_checks_compare_is_measured_on_the_same_images_whatever_was_measured_on_more(protocol: str) -> None:
+    defense = {"adaptive": "autoencoder", "robust": "autoencoder_robust"}[protocol]
+    defenses = ("autoencoder", "autoencoder_paper", "autoencoder_robust")
+    eps = protocols.budget("mnist", defense)
+    plan = [
+        (one.spec, one.n, view)
+        for one in protocols.measurements(protocol, "mnist", defenses, SIZES)
+        for view in one.views
+        if one.exactly and view.defense == defense and one.spec.eps == eps
+    ]
+    zero = [(spec, n) for spec, n, view in plan if view.noise == "zero"]
+    walked = {(spec.defense, spec.gradient, n) for spec, n in zero if spec.attack == "pgd" and spec.steps == 40}
+    assert {("none", "exact", 20), (defense, "exact", 20), (defense, "exact", 2), (defense, "identity", 20)} <= walked
+    assert {spec for spec, *_ in walked} - {"none", defense}, "images of another purifier"
+    assert {(spec.attack, n) for spec, n in zero} >= {("square", 2), ("random_noise", 20)}
+    noises = {(spec.defense, view.noise) for spec, n, view in plan if (spec.attack, n) == ("pgd", 20)}
+    assert noises >= {(who, noise) for who in ("none", defense) for noise in ("zero", "fixed", "drawn")}
 
 
 def test_the_ablation_sets_purifiers_of_one_attack_beside_the_one_of_both(
@@ -144,7 +206,7 @@ def test_the_ablation_sets_purifiers_of_one_attack_beside_the_one_of_both(
 def robust(monkeypatch: pytest.MonkeyPatch) -> str:
     """The second purifier of the tiny models, taken for the robust one."""
     name = "autoencoder_paper"
-    for module in (protocols, evaluate, checks):
+    for module in (protocols, evaluate, checks, row_checks):
         monkeypatch.setattr(module, "ROBUST_DEFENSE", name)
     recipes = robust_recipes.ROBUST
     monkeypatch.setitem(recipes, ("mnist", name), recipes["mnist", robust_recipes.ROBUST_DEFENSE])
@@ -262,6 +324,23 @@ def test_rows_of_replaced_graphs_go(models: Path, examples: Examples) -> None:
     _evaluate(models, examples)
     assert old not in results.read(path)
     assert other in results.read(path)
+
+
+def test_two_evaluations_of_one_folder_leave_each_others_rows_alone(models: Path) -> None:
+    """As of two data sets side by side: what one has read at its start is not what it writes back."""
+    manifest = manifests.read(models)
+    first, second = (Ledger(models, manifest, "mnist") for _ in range(2))
+    labels, answers = np.arange(10), np.zeros(10, np.int64)
+    blanks = [first.blank(AttackSpec("fgsm", eps), View("none"), 10) for eps in (0.1, 0.2)]
+    for ledger, blank in zip((first, second), blanks, strict=True):
+        ledger.record(blank, labels, labels, answers)
+        ledger.save()
+    again = Ledger(models, manifest, "mnist")
+    changed = again.record(blanks[0], labels, labels, labels)
+    again.save()
+    second.save()
+    assert Ledger(models, manifest, "mnist").find(blanks[0]) == changed
+    assert Ledger(models, manifest, "mnist").find(blanks[1]) is not None
 
 
 def test_confusions_add_up_to_the_rows(models: Path, examples: Examples) -> None:
