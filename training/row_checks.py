@@ -11,6 +11,7 @@ from service.catalog import NO_DEFENSE
 from training.outcome import Finding, Outcome, outcome
 from training.protocols import DOUBLE_STEPS, HEADLINE_FGSM_EPS, HEADLINE_PGD_EPS, PGD_STEPS, zero_noise
 from training.results import Row, largest, select
+from training.robust_recipes import ROBUST_DEFENSE
 
 CHANCE = 0.1
 LEAKING_MARGIN = 0.03
@@ -69,7 +70,7 @@ def unbounded(rows: Sequence[Row], defense: str) -> Outcome:
     return outcome(
         [
             _at_most(alone, 0.0, "PGD at eps 1, undefended", "paper"),
-            _at_most(through, CHANCE, f"adaptive PGD at eps 1 on {defense}", "adaptive"),
+            _at_most(through, CHANCE, f"adaptive PGD at eps 1 on {defense}", _knowing(defense)),
         ]
     )
 
@@ -80,7 +81,7 @@ def strength(rows: Sequence[Row], defense: str, budget: float = HEADLINE_PGD_EPS
     The classifier alone is judged at the paper's budget, the defense at `budget`.
     """
     findings: list[Finding] = []
-    kinds = ((NO_DEFENSE, "oblivious", "paper", HEADLINE_PGD_EPS), (defense, "adaptive", "adaptive", budget))
+    kinds = ((NO_DEFENSE, "oblivious", "paper", HEADLINE_PGD_EPS), (defense, "adaptive", _knowing(defense), budget))
     for kind, knowledge, protocol, eps in kinds:
         of_kind = [row for row in select(rows, defense=kind, knowledge=knowledge) if row.noise in {"", "zero"}]
         findings += _stronger_than_fgsm(of_kind)
@@ -118,7 +119,7 @@ def worst_case(rows: Sequence[Row], defense: str) -> Outcome:
     """Check 10: the headline is the worst of all attacks on each image."""
     row = largest(rows, defense=defense, attack="worst_case")
     if row is None:
-        return outcome([Finding(None, _RUN.format("adaptive"))])
+        return outcome([Finding(None, _RUN.format(_knowing(defense)))])
     parts = [
         part
         for part in select(rows, defense=defense, noise="zero", n=row.n)
@@ -162,6 +163,11 @@ def name(row: Row) -> str:
     )
 
 
+def _knowing(defense: str) -> str:
+    """The protocol of those who know a defense."""
+    return "robust" if defense == ROBUST_DEFENSE else "adaptive"
+
+
 def _at_most(row: Row | None, limit: float, text: str, protocol: str) -> Finding:
     if row is None:
         return Finding(None, f"{text} is not measured: {_RUN.format(protocol)}")
@@ -169,9 +175,14 @@ def _at_most(row: Row | None, limit: float, text: str, protocol: str) -> Finding
 
 
 def _stronger_than_fgsm(rows: Sequence[Row]) -> Iterator[Finding]:
-    for fgsm in select(rows, attack="fgsm"):
-        pgd = largest(rows, attack="pgd", eps=fgsm.eps, steps=PGD_STEPS)
-        if fgsm.eps > 0 and pgd is not None:
+    """Each budget of both, on the same images where there are such rows."""
+    for eps in sorted({row.eps for row in select(rows, attack="fgsm") if row.eps > 0}):
+        walked = select(rows, attack="pgd", eps=eps, steps=PGD_STEPS)
+        stepped = select(rows, attack="fgsm", eps=eps)
+        alike = {row.n for row in walked} & {row.n for row in stepped}
+        n = {"n": max(alike)} if alike else {}
+        pgd, fgsm = largest(walked, **n), largest(stepped, **n)
+        if pgd is not None and fgsm is not None:
             right = pgd.robust_accuracy <= fgsm.robust_accuracy + standard_error(fgsm, pgd)
             figures = f"PGD leaves {pgd.robust_accuracy:.4f}, FGSM {fgsm.robust_accuracy:.4f}"
             yield Finding(right, f"{fgsm.defense}, eps {fgsm.eps:g}: {figures}")
@@ -188,14 +199,18 @@ def _saturated(rows: Sequence[Row], defense: str, protocol: str, eps: float) -> 
 
 
 def _no_better(stronger: Named, weaker: Named) -> Finding:
-    """The attack that ought to be stronger leaves no more than the other, on as many images."""
+    """The attack that ought to be stronger leaves no more than the other, on each number of images that both got."""
     sizes = {row.n for row in stronger[1]} & {row.n for row in weaker[1]}
     if not sizes:
         lacking = [title for title, rows in (stronger, weaker) if not rows] or ["the same number of images for both"]
         return Finding(None, f"{stronger[0]} against {weaker[0]}: not measured, {' and '.join(lacking)}")
-    strong, weak = (_worst(rows, max(sizes)) for _, rows in (stronger, weaker))
-    right = strong.robust_accuracy <= weak.robust_accuracy + standard_error(strong, weak)
-    return Finding(right, f"{stronger[0]} {strong.robust_accuracy:.4f}, {weaker[0]} {weak.robust_accuracy:.4f}")
+    found = []
+    for n in sorted(sizes, reverse=True):
+        strong, weak = (_worst(rows, n) for _, rows in (stronger, weaker))
+        right = strong.robust_accuracy <= weak.robust_accuracy + standard_error(strong, weak)
+        text = f"{stronger[0]} {strong.robust_accuracy:.4f}, {weaker[0]} {weak.robust_accuracy:.4f}, n {n:,}"
+        found.append(Finding(right, text))
+    return min(found, key=lambda finding: bool(finding.right))
 
 
 def _worst(rows: Sequence[Row], n: int) -> Row:

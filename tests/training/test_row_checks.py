@@ -105,6 +105,28 @@ def test_the_strongest_of_several_attacks_with_noise_counts() -> None:
     assert row_checks.adaptive_beats_oblivious([*rows, stronger], "autoencoder").verdict == FAILED
 
 
+def test_every_number_of_images_that_two_attacks_share_is_judged() -> None:
+    """Looks of many draws stand on fewer images than looks of one."""
+    rows = _noises((0.3, 0.3, 0.3))
+    few = [replace(row, n=100, robust_accuracy=0.3) for row in rows if row.knowledge == "adaptive"]
+    stronger = replace(rows[-1], n=100, eot=20, robust_accuracy=0.01)
+    assert row_checks.adaptive_beats_oblivious([*rows, *few], "autoencoder").verdict == PASSED
+    found = row_checks.adaptive_beats_oblivious([*rows, *few, stronger], "autoencoder")
+    assert (found.verdict, "adaptive, noise drawn 0.0100, n 100" in found.why) == (FAILED, True)
+
+
+def test_pgd_and_fgsm_are_compared_on_the_same_images_where_there_are_such_rows() -> None:
+    rows = _strength_rows(0.2, 0.5)
+    easier = [replace(row, n=100_000, robust_accuracy=0.1) for row in rows if row.attack == "fgsm"]
+    assert row_checks.strength([*rows, *easier], "autoencoder").verdict == PASSED
+
+
+@pytest.mark.parametrize(("defense", "protocol"), [("autoencoder", "adaptive"), ("autoencoder_robust", "robust")])
+def test_what_was_not_measured_names_the_protocol_that_does(defense: str, protocol: str) -> None:
+    found = [row_checks.unbounded([], defense), row_checks.strength([], defense), row_checks.worst_case([], defense)]
+    assert all(f"--protocol {protocol}`" in outcome.why for outcome in found)
+
+
 def _rivals(square: float) -> list[Row]:
     rivals = [("pgd_identity", "adaptive"), ("pgd_transfer", "black_box"), ("random_noise", "black_box")]
     rows = [replace(PGD, attack=attack, knowledge=knowledge) for attack, knowledge in rivals]
