@@ -14,10 +14,10 @@ from service.catalog import DEFAULT_DEFENSE, NO_DEFENSE
 from training import paper
 from training.confusions import Counts, Identity, identity
 from training.drawing import BLACK, BLUE, GREY, ORANGE, TITLES, VERMILION
-from training.protocols import FGSM_EPS, HEADLINE_FGSM_EPS, HEADLINE_PGD_EPS, PGD_EPS, PGD_STEPS
+from training.protocols import FGSM_EPS, HEADLINE_FGSM_EPS, HEADLINE_PGD_EPS, INFORMATION_LIMIT, PGD_EPS, PGD_STEPS
 from training.results import Row, largest
+from training.tables import find
 
-INFORMATION_LIMIT = 0.5
 _LEAST_SHOWN = 0.02
 _PANELS = 3
 
@@ -28,16 +28,15 @@ class _Series:
 
     title: str
     defense: str
-    noise: str
     knowledge: str
     color: str
     marker: str
 
 
 _SERIES = (
-    _Series("undefended", NO_DEFENSE, "", "oblivious", BLACK, "o"),
-    _Series("defended, oblivious attacker", DEFAULT_DEFENSE, "zero", "oblivious", BLUE, "s"),
-    _Series("defended, adaptive attacker", DEFAULT_DEFENSE, "zero", "adaptive", VERMILION, "^"),
+    _Series("undefended", NO_DEFENSE, "oblivious", BLACK, "o"),
+    _Series("defended, oblivious attacker", DEFAULT_DEFENSE, "oblivious", BLUE, "s"),
+    _Series("defended, adaptive attacker", DEFAULT_DEFENSE, "adaptive", VERMILION, "^"),
 )
 
 
@@ -64,15 +63,8 @@ def accuracy_against_eps(rows: Sequence[Row], datasets: Sequence[str]) -> Figure
 
 
 def _points(rows: Sequence[Row], dataset: str, attack: str, every_eps: Sequence[float], series: _Series) -> list[Row]:
-    found = []
-    for eps in every_eps:
-        wanted = {"dataset": dataset, "defense": series.defense, "noise": series.noise, "eps": eps}
-        steps = {"steps": PGD_STEPS} if attack == "pgd" else {}
-        row = largest(rows, attack=attack, knowledge=series.knowledge, **wanted, **steps)
-        if row is None and eps == 0:
-            row = largest(rows, attack="none", **wanted)
-        found += [] if row is None else [row]
-    return found
+    found = (find(rows, dataset, (attack, eps), series.defense, series.knowledge) for eps in every_eps)
+    return [row for row in found if row is not None]
 
 
 def _draw(axis: Axes, points: Sequence[Row], series: _Series) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
 from service.catalog import DEFAULT_DEFENSE, NO_DEFENSE
 from training import paper
-from training.curves import INFORMATION_LIMIT
+from training.metrics import wilson_interval
 from training.protocols import (
     FGSM_EPS,
     HEADLINE_FGSM_EPS,
     HEADLINE_PGD_EPS,
+    INFORMATION_LIMIT,
     PAPER_DEFENSE,
     PGD_EPS,
     PGD_STEPS,
@@ -85,9 +87,10 @@ def find(
         "eps": attack[1],
     }
     steps = {"steps": PGD_STEPS} if attack[0] == "pgd" else {}
-    row = largest(rows, attack=attack[0], knowledge=knowledge, **steps, **wanted)
-    # An attack of eps 0 is none.
-    return largest(rows, attack="none", **wanted) if row is None and attack[1] == 0 else row
+    found = select(rows, attack=attack[0], knowledge=knowledge, **steps, **wanted)
+    if attack[1] == 0:  # which is no attack
+        found = select(rows, attack="none", **wanted) + found
+    return largest(found)
 
 
 def summary(rows: Sequence[Row], datasets: Sequence[str]) -> str:
@@ -212,16 +215,19 @@ def clean_share(rows: Sequence[Row], dataset: str, defense: str) -> str:
     row = largest(rows, dataset=dataset, defense=defense, noise=zero_noise(defense).noise)
     if row is None:
         return NOT_MEASURED
-    return f"{row.clean_accuracy:.4f}" + ("" if row.n >= _WHOLE_TEST_SET else f" (n {row.n:,})")
+    low, high = wilson_interval(row.clean_accuracy, row.n)
+    return share(replace(row, robust_accuracy=row.clean_accuracy, ci_low=low, ci_high=high))
 
 
 def _drawn(rows: Sequence[Row], attack: tuple[str, float]) -> str:
-    """One cell for rows that differ in their noise seed; an adaptive attacker's is that of the most looks."""
+    """One cell for rows that differ in their noise seed; an adaptive attacker's is that of the most looks, whatever the
+    number of images.
+    """
     steps = {"steps": PGD_STEPS} if attack[0] == "pgd" else {}
     knowledge = "adaptive" if rows and all(row.knowledge == "adaptive" for row in rows) else "oblivious"
     own = select(rows, attack=attack[0], eps=attack[1], knowledge="" if attack[0] == "none" else knowledge, **steps)
-    best = max(((row.n, row.eot) for row in own), default=None)
-    return _spread([row for row in own if (row.n, row.eot) == best], "draws")
+    best = max(((row.eot, row.n) for row in own), default=None)
+    return _spread([row for row in own if (row.eot, row.n) == best], "draws")
 
 
 def _spread(rows: Sequence[Row], of: str) -> str:

@@ -46,6 +46,11 @@ def test_what_was_not_measured_says_so() -> None:
     assert _line(text, "mnist", "PGD 0.15")[3:] == ["–", "0.0418", "–", "0.9406", "–"]
 
 
+def test_a_clean_cell_of_a_part_of_the_test_set_has_its_interval() -> None:
+    assert tables.clean_share([replace(ROW, n=100)], "mnist", "autoencoder") == "0.9900 [0.946, 0.998] (n 100)"
+    assert tables.clean_share([ROW], "mnist", "autoencoder") == "0.9900"
+
+
 def test_a_leaking_cell_is_marked() -> None:
     leaking = replace(ROW, clean_accuracy=0.87, robust_accuracy=0.91)
     rows = [leaking, replace(leaking, attack="fgsm_least_likely", robust_accuracy=0.85)]
@@ -61,6 +66,12 @@ def test_table_1_has_the_papers_ten_and_six_eps_and_marks_those_beyond_the_limit
     pgd = tables.undefended([clean], ("mnist",), "pgd")
     assert _line(pgd, "0")[:3] == ["0", "0.9922", "0.9900"]
     assert [line.split("|")[1].strip() for line in pgd.splitlines()[2:]] == ["0", "0.05", "0.1", "0.15", "0.2", "0.3"]
+
+
+def test_at_eps_0_the_row_of_the_most_images_counts_whoever_attacks() -> None:
+    clean = replace(ROW, attack="none", eps=0.0, knowledge="", robust_accuracy=0.99)
+    rows = [clean, replace(ADAPTIVE, attack="fgsm", eps=0.0, n=200, robust_accuracy=1.0)]
+    assert _line(tables.undefended(rows, ("mnist",), "fgsm"), "0")[4] == "0.9900"
 
 
 def test_rows_that_only_checks_need_stay_out_of_the_tables() -> None:
@@ -81,7 +92,7 @@ def test_draws_of_the_noise_give_a_mean_and_a_deviation() -> None:
     shares = {0: 0.9, 1: 0.92, 2: 0.94}
     rows = [replace(PGD, noise="drawn", seed=seed, robust_accuracy=share) for seed, share in shares.items()]
     rows.append(replace(ADAPTIVE, noise="drawn", eot=1, robust_accuracy=0.5))
-    rows.append(replace(ADAPTIVE, noise="drawn", eot=20, robust_accuracy=0.3))
+    rows.append(replace(ADAPTIVE, noise="drawn", eot=20, n=100, robust_accuracy=0.3))
     line = _line(tables.ablation(rows, ("mnist",)), "mnist", "autoencoder", "drawn")
     assert line[-2] == "0.9200 ± 0.0200 (3 draws)"
     assert line[-1].startswith("0.3000")
