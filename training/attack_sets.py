@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import cast
 
@@ -40,12 +40,12 @@ def gradient_signs(
     With `least_likely` the direction is down the loss to the class of the lowest logit (arXiv 1611.01236), whose
     pattern does not carry the true label.
     """
-    model = _white_box(classifier, device)
 
     def directions(start: int, images: Tensor, labels: Tensor) -> Tensor:
+        model = _white_box(classifier, device)
         if not least_likely:
-            return model().loss_gradient(images, labels)[1].sign()
-        return -model().loss_gradient(images, model().logits(images).argmin(1))[1].sign()
+            return model.loss_gradient(images, labels)[1].sign()
+        return -model.loss_gradient(images, model.logits(images).argmin(1))[1].sign()
 
     return _chunked("fgsm least likely" if least_likely else "fgsm", directions, examples, folder, device)
 
@@ -54,7 +54,6 @@ def pgd_perturbations(
     classifier: nn.Module, examples: Examples, folder: Path, *, device: torch.device, seed: int
 ) -> tuple[Tensor, Tensor]:
     """PGD perturbations int8 (N, 1, 28, 28) in units of eps / 127, and the eps (N,) of each image."""
-    model = _white_box(classifier, device)
     choices = torch.tensor(PGD_EPS)
     drawn = torch.randint(len(PGD_EPS), (len(examples) // _BATCH + 1,), generator=torch.Generator().manual_seed(seed))
     eps_of_batch = choices[drawn]
@@ -62,7 +61,8 @@ def pgd_perturbations(
     def perturbations(start: int, images: Tensor, labels: Tensor) -> Tensor:
         eps = eps_of_batch[start // _BATCH].item()
         rng = np.random.default_rng([seed, start])
-        adv_images = cast(Tensor, pgd(model(), images, labels, eps=eps, steps=PGD_STEPS, rng=rng).adv_images)
+        model = _white_box(classifier, device)
+        adv_images = cast(Tensor, pgd(model, images, labels, eps=eps, steps=PGD_STEPS, rng=rng).adv_images)
         return (adv_images - images) * (_LEVELS / eps)
 
     stored = _chunked("pgd", perturbations, examples, folder, device)
@@ -74,7 +74,7 @@ def clean_logits(classifier: nn.Module, examples: Examples, folder: Path, *, dev
     """The classifier's logits float32 (N, 10) for the images as they are."""
     path = folder / "clean-logits.pt"
     if not path.exists():
-        model = _white_box(classifier, device)()
+        model = _white_box(classifier, device)
         batches = tqdm(torch.split(examples.images, _BATCH), desc="clean logits", unit="batch", mininterval=2.0)
         logits = torch.cat([model.logits(batch.to(device)).cpu() for batch in batches])
         folder.mkdir(parents=True, exist_ok=True)
@@ -89,9 +89,10 @@ def perturbation(stored: Tensor, eps: Tensor) -> Tensor:
     return stored.float() * (eps / _LEVELS).view(-1, 1, 1, 1)
 
 
-def _white_box(classifier: nn.Module, device: torch.device) -> Callable[[], TorchWhiteBox]:
-    """Made at the first call, since the sets may be there already."""
-    return cache(lambda: TorchWhiteBox(fastest(classifier, device, mixed_precision=True), mixed_precision=True))
+@lru_cache(maxsize=1)
+def _white_box(classifier: nn.Module, device: torch.device) -> TorchWhiteBox:
+    """One for all sets: the fastest form of a classifier takes time to make and memory to hold."""
+    return TorchWhiteBox(fastest(classifier, device, mixed_precision=True), mixed_precision=True)
 
 
 def _chunked(

@@ -33,7 +33,7 @@ RULES = {
     9: ("masking", "BPDA-identity, Square, transfer and random noise do not beat the white-box attack"),
     10: ("worst case", "the headline is the worst over the attacks on each image, not an average"),
     11: ("canaries", "breaks an undefended VGG and a gradient-killing fake defence, not an adversarially trained net"),
-    12: ("parity", "ONNX and torch agree on logits to 1e-4 and on every label, for the same noise"),
+    12: ("parity", "ONNX and torch agree on logits to 1e-4 and every label; attacks walk torch's gradients to 1e-3"),
     13: ("label leaking", "FGSM leaves at most 3 points more than no attack or FGSM to the least likely class"),
     14: ("precision", "int8 answers as many of 10,000 images rightly as fp32, clean and attacked, to .3 points"),
 }  # fmt: skip

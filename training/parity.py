@@ -60,13 +60,20 @@ def largest_deviation(values: np.ndarray[Any, Any], reference: np.ndarray[Any, A
     return float(np.abs(values - reference).max() / max(1.0, np.abs(reference).max() / _LARGE))
 
 
+def gradient_deviation(values: np.ndarray[Any, Any], reference: np.ndarray[Any, Any]) -> float:
+    """Of gradients (N, 1, 28, 28), as a share of their lengths: the median over the images.
+
+    Where two values of a pooling window are equal but for rounding, two runtimes may send the gradient to different
+    ones, and both are right. That changes single images, hence the median.
+    """
+    lengths = np.sqrt(np.square(reference).sum(axis=(1, 2, 3)))
+    errors = np.sqrt(np.square(values - reference).sum(axis=(1, 2, 3))) / np.maximum(lengths, 1e-30)
+    return float(np.median(errors))
+
+
 def _deviation(name: str, values: np.ndarray[Any, Any], reference: np.ndarray[Any, Any]) -> float:
     if name == GRADIENT_OUTPUT.name:
-        # Where two values of a pooling window are equal but for rounding, torch and ONNX Runtime may send the gradient
-        # to different ones, and both are right. That changes single images, hence the median over the images.
-        lengths = np.sqrt(np.square(reference).sum(axis=(1, 2, 3)))
-        errors = np.sqrt(np.square(values - reference).sum(axis=(1, 2, 3))) / np.maximum(lengths, 1e-30)
-        deviation, tolerance = float(np.median(errors)), GRADIENT_TOLERANCE
+        deviation, tolerance = gradient_deviation(values, reference), GRADIENT_TOLERANCE
     else:
         deviation, tolerance = largest_deviation(values, reference), LOGITS_TOLERANCE
     if not deviation <= tolerance:

@@ -21,12 +21,13 @@ from training.data import Examples
 from training.fingerprint import fingerprint
 from training.measurement import AttackSpec, View
 from training.outcome import NOT_RUN, Finding, Outcome, outcome
-from training.parity import LOGITS_TOLERANCE, largest_deviation
+from training.parity import GRADIENT_TOLERANCE, LOGITS_TOLERANCE, gradient_deviation, largest_deviation
 from training.pipeline import TorchWhiteBox
 from training.protocols import HEADLINE_FGSM_EPS, HEADLINE_PGD_EPS, PGD_STEPS, SLOW_DEFENSES, zero_noise
 from training.results import Row, largest
 from training.row_checks import CHANCE, name
 from training.served import load_classifier, load_pipeline
+from training.white_boxes import white_box
 
 T = TypeVar("T")
 _FEW = 20
@@ -149,7 +150,19 @@ class Probes:
                 continue
             findings.append(Finding(bool(same) and deviation <= LOGITS_TOLERANCE, text))
             worst = max(worst, deviation)
-        return outcome(findings, deviation=worst)
+        walked = self._walked()
+        findings.append(Finding(walked <= GRADIENT_TOLERANCE, f"gradients that attacks walk within {walked:.1e}"))
+        return outcome(findings, deviation=worst, gradient_deviation=walked)
+
+    def _walked(self) -> float:
+        """How far the gradients that attacks walk, which are computed in another way, are from the plain module's."""
+        victim, few = self.bench.victim, self.bench.test.first(_FEW)
+        device = torch.device(victim.device)
+        images, labels = few.images.to(device), few.labels.to(device)
+        plain = TorchWhiteBox(load_classifier(victim.models, self.manifest, victim.dataset).to(device))
+        models = (white_box(victim, AttackSpec("pgd", HEADLINE_PGD_EPS), 0), plain)
+        found, expected = (model.loss_gradient(images, labels)[1].cpu().numpy() for model in models)
+        return gradient_deviation(found, expected)
 
     def _due(self, kept: Outcome | None) -> bool:
         return self.costly and (self.again or kept is None or kept.verdict == NOT_RUN)

@@ -116,9 +116,13 @@ def _draw(victim: Victim, spec: AttackSpec, stream: int) -> Draw:
     return lambda n: fixed.expand(n, *fixed.shape[1:])
 
 
-@lru_cache(maxsize=2)
 def classifier(victim: Victim, defense: str = NO_DEFENSE) -> torch.nn.Module:
-    """What answers for a defense, as a frozen torch module on the device of the victim, loaded once in a process."""
+    """What answers for a defense, as a frozen torch module on the device of the victim; one for all that share it."""
+    return _classifier(victim, manifests.read(victim.models).classifier(victim.dataset, defense).defense)
+
+
+@lru_cache(maxsize=2)
+def _classifier(victim: Victim, defense: str) -> torch.nn.Module:
     net = load_classifier(victim.models, manifests.read(victim.models), victim.dataset, defense)
     return fastest(net.to(_device(victim)), _device(victim), mixed_precision=False)
 
@@ -126,7 +130,7 @@ def classifier(victim: Victim, defense: str = NO_DEFENSE) -> torch.nn.Module:
 @lru_cache(maxsize=2)
 def _pipeline(victim: Victim, defense: str) -> Pipeline:
     pipeline = load_pipeline(victim.models, manifests.read(victim.models), victim.dataset, defense)
-    pipeline.classifier = fastest(pipeline.classifier, _device(victim), mixed_precision=False)
+    pipeline.classifier = classifier(victim, defense)
     return pipeline.to(_device(victim))
 
 

@@ -125,6 +125,17 @@ def test_parity_finds_graphs_that_answer_otherwise(probe: Probes, monkeypatch: p
     assert probe.parity().verdict == FAILED
 
 
+def test_parity_finds_attacks_that_walk_another_gradient(
+    probe: Probes, served_classifier: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert probe.parity().measured["gradient_deviation"] <= 1e-3
+    with torch.no_grad():
+        served_classifier.head.bias.add_(torch.linspace(0, 1, 10))  # type: ignore[union-attr, operator]
+    monkeypatch.setattr("training.white_boxes._classifier", lambda *_: served_classifier)
+    found = probe.parity()
+    assert (found.verdict, "gradients that attacks walk within" in found.why) == (FAILED, True)
+
+
 def _fitted(examples: Examples) -> nn.Module:
     """A linear net that knows where the bright band lies."""
     net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from training import white_boxes
 from training.measurement import AttackSpec
 from training.pipeline import Pipeline, TorchWhiteBox, cross_entropy_cotangent, freeze
 from training.white_boxes import IdentityWhiteBox, PipelineWhiteBox, Victim, white_box
@@ -64,6 +65,21 @@ def test_any_losss_gradient_is_taken_as_the_cross_entropys_is(pipeline: Pipeline
         expected = model.loss_gradient(IMAGES, LABELS)
         for found, wanted in zip(model.vector_jacobian(IMAGES, cotangent), expected, strict=True):
             torch.testing.assert_close(found, wanted)
+
+
+def test_attacks_walk_the_fastest_form_of_the_classifier_and_all_pipelines_share_it(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marked = []
+
+    def fastest(net: nn.Module, *_: object, **__: object) -> nn.Module:
+        marked.append(net)
+        return net
+
+    monkeypatch.setattr(white_boxes, "fastest", fastest)
+    victim = Victim(models, "mnist", "cpu")
+    pipelines = [white_boxes._pipeline(victim, defense) for defense in ("autoencoder", "autoencoder_paper")]
+    assert [pipeline.classifier for pipeline in pipelines] == [white_boxes.classifier(victim)] * 2 == marked * 2
 
 
 def test_noise_is_zero_or_one_draw_or_fresh_as_the_spec_says(models: Path) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from training.classifiers.vgg16 import VGG16
 from training.pipeline import freeze
-from training.winograd import accelerated
+from training.winograd import accelerated, fastest
 
 
 def test_vgg16_answers_and_descends_as_before_to_rounding() -> None:
@@ -54,6 +54,19 @@ def test_what_it_cannot_do_or_does_no_faster_stays_as_it_is(convolution: nn.Conv
 def test_large_maps_stay_with_the_plain_convolution() -> None:
     plain = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1)).requires_grad_(False)
     assert isinstance(accelerated(plain, torch.zeros(1, 64, 12, 12))[0], nn.Conv2d)
+
+
+@pytest.mark.parametrize(
+    ("device", "mixed_precision", "bf16", "plain"),
+    [("cpu", False, False, 4), ("cpu", False, True, 4), ("cpu", True, False, 4), ("cpu", True, True, 13),
+     ("cuda", False, False, 13)],
+)  # fmt: skip
+def test_a_cpu_without_bf16_for_the_job_walks_the_net_of_fewer_multiplications(
+    device: str, mixed_precision: bool, bf16: bool, plain: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.winograd.has_bf16", lambda _: bf16)
+    net = fastest(freeze(VGG16()), torch.device(device), mixed_precision=mixed_precision)
+    assert sum(isinstance(module, nn.Conv2d) for module in net.modules()) == plain
 
 
 def _looked_at(model: nn.Module, maps: Tensor) -> tuple[Tensor, Tensor]:
