@@ -27,7 +27,7 @@ from training.config import (
     VaeConfig,
 )
 from training.distill import distill
-from training.errors import CheckpointError, TrainingError
+from training.errors import CheckpointError, EvaluationError, TrainingError
 from training.evaluate import evaluate
 from training.export import export_dataset, export_defense
 from training.plans import TrainedPurifier
@@ -46,6 +46,8 @@ from training.triton import write_repository
 from training.work_folder import WorkFolder
 from training.workers import Processes
 
+# What is shipped, seen from the root of the repository.
+MODELS = Path("models")
 Config = TypeVar("Config", ClassifierConfig, PurifierConfig, RobustConfig, VaeConfig, GanConfig, DistillationConfig)
 
 
@@ -155,7 +157,16 @@ def run_quantize(options: argparse.Namespace) -> None:
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
-    """Measure a protocol."""
+    """Measure a protocol.
+
+    Raises:
+        EvaluationError: the ablation was asked of the shipped models, whose rows are no trial's.
+    """
+    if options.protocol == "ablation" and options.models_dir == MODELS:
+        raise EvaluationError(
+            f"--protocol ablation was given with --models-dir {MODELS}, the shipped models; allowed: a copy of them "
+            "that holds the purifiers to be tried"
+        )
     test = _load(options, "test")
     with _workers(options) as workers:
         evaluate(

@@ -10,7 +10,7 @@ from training.measurement import LENGTHS, AttackSpec
 
 SQUARE_QUERIES = 5_000
 # In L0 an attack's own limit: JSMA's share of the pixels, changed by pairs, and the one pixel.
-_PIXELS: dict[str, float] = {"jsma": 112, "one_pixel": 1}
+_PIXELS: dict[str, float] = {"jsma": 112.0, "one_pixel": 1.0}
 
 
 def specs() -> tuple[AttackSpec, ...]:

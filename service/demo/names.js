@@ -28,7 +28,7 @@ const ATTACKS = {
   none: "no attack",
   pgd: "PGD",
   pgd_identity: "PGD as if the purifier changed nothing (BPDA)",
-  pgd_transfer: "PGD through the paper’s auto-encoder (transfer)",
+  pgd_transfer: "PGD made through another purifier (transfer)",
   random_noise: "random noise of ±",
   worst_case: "Worst of all attacks within",
 };
