@@ -1,21 +1,22 @@
 """Uvicorn's HTTP protocol with deadlines and bounds for what is no body, all of which it lacks.
 
 Without them a client that sends nothing, half a head or an endless one holds a connection for ever, and one whose body
-ends in endless trailers fills the memory. Bodies have their own deadline and bound, in `service.bodies`.
+ends in endless trailers fills the memory. Bodies have their own deadline and bound, in `service.bodies`. Uvicorn also
+loses the body of a request that asks for another protocol, and takes it for the next request; here it is read.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from service.envelope import PROTECTION, REQUEST_ID, fresh_id
+from service import heads
+from service.heads import MAX_HEAD_BYTES
 
-MAX_HEAD_BYTES = 64 * 1024
 # As much as the sizes, with what ends them, that clients put before pieces of a body.
 _SIZE_BYTES = 16
 
@@ -53,11 +54,17 @@ class DeadlineProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """As uvicorn's; the clock runs while no answer is due."""
+        """In the place of uvicorn's; the clock runs while no answer is due."""
         if self._ended:
             return
         self._overhead_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(memoryview(data))
+        except HttpParserError as error:
+            self.logger.warning("Invalid HTTP request received.")
+            self._refuse(*heads.refusal(error, self.url))
+            return
         if self.transport.is_closing():
             return
         if self._overhead_bytes > MAX_HEAD_BYTES:
@@ -68,6 +75,20 @@ class DeadlineProtocol(HttpToolsProtocol):
             )
         elif self._deadline is None and (self._request is None or self._request.response_complete):
             self._start()
+
+    def _parse(self, data: memoryview) -> None:
+        """Read on in HTTP/1.1 after a head that asks for another protocol, at which a parser ends."""
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except HttpParserUpgrade as end:
+                data = data[end.args[0] :]
+                method, version = self.parser.get_method(), self.parser.get_http_version()
+                self.parser = HttpRequestParser(self)
+                # As uvicorn has it: what comes after a request that closes the connection is thrown away.
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+                self.parser.feed_data(heads.without_upgrade(method, self.url, version, self.headers))
 
     def on_message_begin(self) -> None:
         """As uvicorn's."""
@@ -80,7 +101,10 @@ class DeadlineProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """As uvicorn's; the clock stops."""
+        """As uvicorn's, unless the head comes again, without an upgrade; the clock stops."""
+        heads.check(self.parser.get_method(), self.url, self.headers)
+        if self.parser.should_upgrade():
+            return
         self._in_head = False
         self._stop()
         super().on_headers_complete()
@@ -92,7 +116,9 @@ class DeadlineProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """As uvicorn's."""
+        """As uvicorn's, unless it is only the head that ends, and comes again."""
+        if self.parser.should_upgrade():
+            return
         self._overhead_bytes = 0
         super().on_message_complete()
 
@@ -100,14 +126,6 @@ class DeadlineProtocol(HttpToolsProtocol):
     def _request(self) -> RequestResponseCycle | None:
         # Uvicorn says that it is always there; before the first request it is None.
         return self.cycle
-
-    def send_400_response(self, msg: str) -> None:
-        """As uvicorn's, but a problem."""
-        self._refuse(
-            HTTPStatus.BAD_REQUEST,
-            "this is not HTTP/1.1, or its path is too long; allowed: a request with a method, a path of less "
-            f"than {MAX_HEAD_BYTES} bytes and headers",
-        )
 
     def _start(self) -> None:
         self._deadline = self.loop.call_later(self.header_timeout_s, self._too_late)
@@ -132,7 +150,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         request = self._request
         if request is None or not request.more_body or not request.response_started:
             # Else this would be a second answer to one request, which a proxy may take for that to its next one.
-            self.transport.write(_problem(status, detail))
+            self.transport.write(heads.problem(status, detail))
         self.end()
 
     def end(self) -> None:
@@ -166,27 +184,3 @@ class _Ending:
             self._protocol.end()
         else:
             self._protocol.transport.close()
-
-
-def _problem(status: HTTPStatus, detail: str) -> bytes:
-    """A whole response, for where there is no application yet to answer."""
-    identity = fresh_id()
-    problem: dict[str, Any] = {
-        "type": f"urn:problem-type:purifier:{status.phrase.lower().replace(' ', '-')}",
-        "title": status.phrase,
-        "status": status,
-        "detail": detail,
-        "instance": "",
-        "error": detail,
-        "request_id": identity,
-    }
-    body = json.dumps(problem)
-    headers = {
-        "Content-Type": "application/problem+json",
-        "Content-Length": str(len(body)),
-        REQUEST_ID: identity,
-        "Connection": "close",
-        **PROTECTION,
-    }
-    lines = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{name}: {value}" for name, value in headers.items())]
-    return "\r\n".join([*lines, "", body]).encode("ascii")

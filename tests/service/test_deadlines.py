@@ -15,8 +15,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from service.deadlines import MAX_HEAD_BYTES, protocol_with
+from service.deadlines import protocol_with
 from service.envelope import PROTECTION
+from service.heads import MAX_HEAD_BYTES
 
 TIMEOUT_S = 0.8  # with less, a busy machine closes a connection before a test has sent anything
 LATE_S = 10  # other work may hold the machine up
@@ -28,9 +29,9 @@ async def answers_at_once(scope: Scope, receive: Receive, send: Send) -> None:
     request = Request(scope, receive)
     if request.url.path == "/slow":
         await asyncio.sleep(3 * TIMEOUT_S)
-    if request.url.path == "/reads":
-        await request.body()
-    await PlainTextResponse("here" if "x-late" not in request.headers else "fooled")(scope, receive, send)
+    body = await request.body() if request.url.path == "/reads" else b""
+    answer = "here" if "x-late" not in request.headers else "fooled"
+    await PlainTextResponse(f"{answer} {body[:9].decode()}".strip())(scope, receive, send)
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +111,16 @@ def test_bytes_after_an_early_answer_do_not_keep_a_connection(connection: socket
 def test_an_endless_head_is_a_431(connection: socket.socket) -> None:
     connection.sendall(b"GET / HTTP/1.1\r\nX: " + MAX_HEAD_BYTES * b"x")
     assert_refused(until_closed(connection), 431, f"allowed: at most {MAX_HEAD_BYTES}")
+
+
+def test_a_large_head_is_a_431_also_where_it_comes_at_once(connection: socket.socket) -> None:
+    connection.sendall(b"GET / HTTP/1.1\r\nX: " + MAX_HEAD_BYTES * b"x" + b"\r\n\r\n")
+    assert_refused(until_closed(connection), 431, f"allowed: at most {MAX_HEAD_BYTES}")
+
+
+def test_bytes_that_are_refused_get_one_answer(connection: socket.socket) -> None:
+    connection.sendall(2 * MAX_HEAD_BYTES * b"\x16")
+    assert_refused(until_closed(connection), 400, "Invalid method")
 
 
 def test_what_is_no_http_is_a_400(connection: socket.socket) -> None:
@@ -192,3 +203,37 @@ def test_what_follows_an_early_answer_gets_no_second_one(connection: socket.sock
     assert connection.recv(65536).endswith(b"here")
     connection.sendall(b"no size of a chunk\r\n")
     assert until_closed(connection) == b""
+
+
+UPGRADE = b"POST /reads HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+LAST_GET = GET[:-2] + b"Connection: close\r\n\r\n"
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\n\r\n"
+
+
+@pytest.mark.parametrize("pause_s", [0, 0.1], ids=["at once", "later"])
+@pytest.mark.parametrize(
+    "framed",
+    [
+        b"Content-Length: %d\r\n\r\n" % len(SMUGGLED) + SMUGGLED,
+        b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(SMUGGLED) + SMUGGLED + b"\r\n0\r\n\r\n",
+    ],
+    ids=["length", "chunks"],
+)
+def test_who_asks_for_another_protocol_is_served_in_this_one(
+    connection: socket.socket, framed: bytes, pause_s: float
+) -> None:
+    end = framed.index(b"\r\n\r\n") + 4
+    connection.sendall(UPGRADE + framed[:end])
+    time.sleep(pause_s)
+    connection.sendall(framed[end:] + LAST_GET)
+    received = until_closed(connection)
+    assert received.count(b"HTTP/1.1 ") == received.count(b"HTTP/1.1 200") == 2
+    assert b"here GET /smug" in received
+
+
+def test_many_that_ask_for_another_protocol_in_one_go_are_answered_each(connection: socket.socket) -> None:
+    count = 50
+    connection.sendall(count * (UPGRADE + b"Content-Length: 2\r\n\r\nab") + LAST_GET)
+    received = until_closed(connection)
+    assert received.count(b"here ab") == count
+    assert received.count(b"HTTP/1.1 200") == count + 1

@@ -128,6 +128,7 @@ FRAMES: dict[str, Case] = {
     "a body that never comes": (408, lambda: ask("POST", "/classify", "Content-Length: 999") + b"abc"),
     "a head that never ends": (408, lambda: ask("GET", "/")[:-2]),
     "trailers that never end": (431, lambda: chunked("/classify", b"1\r\nx\r\n0\r\n", b"X-A: b\r\n" * 100_000)),
+    "a head of 120,000 at once": (431, lambda: ask("GET", "/", "X-Long: " + "a" * 120_000)),
     "a head of 200,000": (431, lambda: ask("GET", "/", *[f"X-{n}: a" for n in range(20_000)])),
     "two lengths": (400, lambda: post("/classify", digit(), "Content-Length: 3")),
     "a length and chunks": (400, lambda: post("/classify", chunk(digit()), "Transfer-Encoding: chunked")),
@@ -139,6 +140,13 @@ FRAMES: dict[str, Case] = {
     "HTTP/2": (400, lambda: b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"),
     "TLS": (400, lambda: b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(99)),
     "another protocol, please": (200, lambda: ask("GET", "/healthz", "Upgrade: h2c", "Connection: Upgrade, close")),
+    "another protocol for a picture": (
+        200,
+        lambda: post("/classify", digit(), "Upgrade: h2c").replace(b": close", b": Upgrade, close"),
+    ),
+    "a web socket": (200, lambda: ask("GET", "/healthz", "Upgrade: websocket", "Connection: Upgrade")),
+    "a tunnel": (400, lambda: ask("CONNECT", "a:1")),
+    "a tunnel to a path": (400, lambda: ask("CONNECT", "/healthz")),
     "an expectation": (200, lambda: post("/classify", digit(), "Expect: 100-continue")),
 }
 CASES = {
