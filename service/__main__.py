@@ -114,6 +114,8 @@ def _serve(settings: Settings) -> int:
         http=protocol_with(settings.header_timeout_s),
         # There is no web socket here, and the deadline would not hold on one.
         ws="none",
+        # Else uvicorn reads WEB_CONCURRENCY; there is one process, whatever that says.
+        workers=1,
     )
     server = Server(config, app.state.service)
     try:

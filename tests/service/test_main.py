@@ -132,6 +132,11 @@ def test_an_address_that_is_taken_ends_it_with_a_sentence(models_dir: Path) -> N
     assert "Traceback" not in output
 
 
+def test_a_number_of_workers_for_other_servers_is_not_read(models_dir: Path) -> None:
+    with serving(models_dir, WEB_CONCURRENCY="two") as (_, url):
+        assert status(f"{url}/healthz") == 200
+
+
 def test_a_second_sigterm_ends_the_draining() -> None:
     state = ServiceState(Settings(drain_s=300))
     server = Server(uvicorn.Config(lambda: None), state)
