@@ -31,6 +31,8 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     # Asked again each time, and answered 304: a page must not run with the scripts of another version.
     "Cache-Control": "no-cache",
+    # Starlette's own word would be bytes.
+    "Accept-Ranges": "none",
 }
 
 router = APIRouter(include_in_schema=False)

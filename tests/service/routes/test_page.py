@@ -25,6 +25,7 @@ def test_nothing_but_this_host_is_allowed_and_nothing_inline(client: TestClient,
     assert "unsafe" not in str(policy)
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["cache-control"] == "no-cache"
+    assert answer.headers["accept-ranges"] == "none"
 
 
 @pytest.mark.parametrize("path", PAGES)
