@@ -17,5 +17,9 @@ _CONTENT = {media_type: {"schema": {"type": "string"}} for media_type in (_TEXT,
 @router.get("/metrics", response_class=Response, responses={200: {"content": _CONTENT}, **refusals(401, 403, 429)})
 async def metrics(request: Request, state: State) -> Response:
     """Requests, stages, lanes, models and drift, in Prometheus' text format or as OpenMetrics."""
-    encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    try:
+        encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    except TypeError:
+        # It compares versions, and one that was asked for is not of numbers alone.
+        encode, media_type = choose_encoder("")
     return Response(encode(state.metrics.registry), headers={"Content-Type": media_type})

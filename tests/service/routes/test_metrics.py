@@ -150,6 +150,21 @@ def test_openmetrics_is_answered_where_it_is_asked_for(client: TestClient) -> No
     assert answer.text.endswith("# EOF\n")
 
 
+@pytest.mark.parametrize(
+    "accepted",
+    [
+        "text/plain; version=1.0.0-rc1",
+        "text/plain; version=abc",
+        'application/openmetrics-text; version="1.0.0"',
+        "application/openmetrics-text; version=0.1.x, text/plain; version=1.\u00b2",
+    ],
+)
+def test_a_version_that_is_none_is_answered_as_text_all_the_same(client: TestClient, accepted: str) -> None:
+    answer = client.get("/metrics", headers={"accept": accepted.encode("latin-1")})
+    assert answer.status_code == 200
+    assert "purifier_requests_total" in answer.text
+
+
 def test_batches_are_counted_by_size(client: TestClient) -> None:
     before = scrape(client)
     client.post("/classify", content=digit())
