@@ -160,7 +160,7 @@ def test_openmetrics_is_answered_where_it_is_asked_for(client: TestClient) -> No
     ],
 )
 def test_a_version_that_is_none_is_answered_as_text_all_the_same(client: TestClient, accepted: str) -> None:
-    answer = client.get("/metrics", headers={"accept": accepted.encode("latin-1")})
+    answer = client.get("/metrics", headers={b"accept": accepted.encode("latin-1")})
     assert answer.status_code == 200
     assert "purifier_requests_total" in answer.text
 
