@@ -77,13 +77,17 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     found = f"{request.method} {shortened(request.url.path)}"
-    allowed = (error.headers or {}).get("Allow", "other methods")
+    headers = dict(error.headers or {})
+    if headers.get("Allow") == "GET":
+        # The routes of one path are two, and Starlette names the methods of the first alone.
+        headers["Allow"] = "GET, HEAD"
+    allowed = headers.get("Allow", "other methods")
     details = {
         HTTPStatus.NOT_FOUND: f"{found}: there is nothing here; /docs lists what there is",
         HTTPStatus.METHOD_NOT_ALLOWED: f"{found} is not allowed; allowed here: {allowed}",
     }
     detail = details.get(status, str(error.detail))
-    return _problem(request, status, status.phrase, detail, dict(error.headers or {}))
+    return _problem(request, status, status.phrase, detail, headers)
 
 
 async def _client_gone(request: Request, error: Exception) -> Response:

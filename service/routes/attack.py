@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 
 from service import images
 from service.attacks import ATTACKS, Plan
@@ -15,6 +15,7 @@ from service.errors import ParameterError
 from service.latency import Stopwatch
 from service.routes import decoding, encoding
 from service.routes.documentation import OF_PICTURES, image_body, method_parameters, png, refusals
+from service.routes.routing import Router
 from service.schemas.answers import (
     AttackAnswer,
     AttackCost,
@@ -27,7 +28,7 @@ from service.schemas.methods import MethodAnswer, MethodsAnswer
 from service.schemas.queries import AttackQuery
 from service.state import ServiceState
 
-router = APIRouter(tags=["attack"])
+router = Router(tags=["attack"])
 HEADERS = {
     "X-Success": "true where this very image (8 bits) fools the attacked target as intended",
     "X-Recovered": "true where the defended answer to this very image is X-Label",

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 
 from service.dependencies import ImageBytes, Models, State, Timer
 from service.routes import defending, encoding
 from service.routes.documentation import OF_PICTURES, image_body
+from service.routes.routing import Router
 from service.schemas.answers import ClassifyAnswer, ClassifyTimings
 from service.schemas.queries import DefendedQuery
 
-router = APIRouter(tags=["classify"])
+router = Router(tags=["classify"])
 
 
 @router.post("/classify", responses=OF_PICTURES, openapi_extra=image_body(required=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Depends, Query, Request
 
 from service import records
 from service.benchmark import PAPER_ACCURACY, PAPER_NOTE, PAPER_SECONDS, Timing, benchmark
@@ -14,6 +14,7 @@ from service.errors import ParameterError
 from service.latency import RELATIVE_ERROR, WINDOW_S, Percentiles
 from service.records import Record
 from service.routes.documentation import refusals
+from service.routes.routing import Router
 from service.schemas.queries import MAX_BENCHMARK_IMAGES, BenchmarkQuery
 from service.schemas.timings import (
     AccuracyRow,
@@ -26,7 +27,7 @@ from service.schemas.timings import (
     StageAnswer,
 )
 
-router = APIRouter(prefix="/latency", tags=["latency"])
+router = Router(prefix="/latency", tags=["latency"])
 
 
 @router.get("", dependencies=[Depends(no_parameters)])

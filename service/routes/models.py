@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 
 from service.catalog import Catalog
 from service.dependencies import Models, State, no_parameters
 from service.manifest import Graph
+from service.routes.routing import Router
 from service.schemas.catalogue import DatasetAnswer, GraphAnswer, ModelsAnswer, RuntimeAnswer, WeightsAnswer
 
-router = APIRouter(tags=["models"], dependencies=[Depends(no_parameters)])
+router = Router(tags=["models"], dependencies=[Depends(no_parameters)])
 
 
-@router.head("/models", include_in_schema=False)
 @router.get("/models")
 async def models(state: State, catalog: Models) -> ModelsAnswer:
     """What is there, what is loaded, on which device, and how accurate it is."""

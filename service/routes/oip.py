@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import Depends, Path, Request, Response
 
 from service import bodies
 from service.dependencies import Models, State, Timer, cut_when_gone, no_parameters
@@ -16,6 +16,7 @@ from service.oip.models import VERSION, Inference, Model, find, offered
 from service.oip.request import MAX_BODY_BYTES, IndexRequest, InferRequest, inflate, read_json
 from service.routes.documentation import OF_BODIES, OF_PICTURES, refer, refusals
 from service.routes.encoding import JSON
+from service.routes.routing import Router
 from service.state import ServiceState
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -55,8 +56,8 @@ async def _one_version(version: Annotated[str, Path(description=f"always {VERSIO
 
 
 Named = Annotated[Model, Depends(_named)]
-router = APIRouter(prefix="/v2", tags=["open inference protocol"], dependencies=[Depends(no_parameters)])
-_model = APIRouter(responses=refusals(404))
+router = Router(prefix="/v2", tags=["open inference protocol"], dependencies=[Depends(no_parameters)])
+_model = Router(responses=refusals(404))
 
 
 @router.get("")

@@ -6,10 +6,12 @@ import os
 from importlib.resources import files
 from pathlib import Path
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
+
+from service.routes.routing import Router
 
 DEMO = Path(__file__).resolve().parent.parent / "demo"
 # Swagger UI holds pictures as data: addresses, and the page decodes its pictures from blobs.
@@ -35,7 +37,7 @@ HEADERS = {
     "Accept-Ranges": "none",
 }
 
-router = APIRouter(include_in_schema=False)
+router = Router(include_in_schema=False)
 
 
 class _Whole(FileResponse):
@@ -63,14 +65,12 @@ class _Files(StaticFiles):
         return response
 
 
-@router.head("/")
 @router.get("/")
 async def page() -> FileResponse:
     """The page: see the attack, see the rescue."""
     return _Whole(DEMO / "index.html", headers=HEADERS)
 
 
-@router.head("/docs")
 @router.get("/docs")
 async def docs() -> FileResponse:
     """Swagger UI over /openapi.json."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from service.dependencies import ImageBytes, Models, State, Timer
 from service.prediction import Defended
 from service.routes import defending, encoding
 from service.routes.documentation import OF_PICTURES, image_body, png, refusals
+from service.routes.routing import Router
 from service.schemas.answers import ClassifyTimings, PurifyAnswer
 from service.schemas.queries import DefendedQuery
 
-router = APIRouter(tags=["purify"])
+router = Router(tags=["purify"])
 HEADERS = {
     "X-Residual-L2": "length of the difference of the images, pixels in [0, 1]",
     "X-Residual-Linf": "largest difference of a pixel",

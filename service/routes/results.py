@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from service import records
 from service.dependencies import Models
 from service.errors import ParameterError, shortened
+from service.routes.routing import Router
 from service.schemas.catalogue import ResultsAnswer
 from service.schemas.queries import ResultsQuery
 
-router = APIRouter(tags=["models"])
+router = Router(tags=["models"])
 
 
-@router.head("/results", include_in_schema=False)
 @router.get("/results")
 async def results(catalog: Models, query: Annotated[ResultsQuery, Query()]) -> ResultsAnswer:
     """Recorded accuracies under attack, each with what the attacker knew; rows of replaced graphs are left out."""

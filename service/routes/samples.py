@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import Path, Query, Response
 
 from service import images
 from service.catalog import Catalog
@@ -12,15 +12,15 @@ from service.dependencies import Models
 from service.errors import NotFoundError, ParameterError, shortened
 from service.routes import encoding
 from service.routes.documentation import png, refusals
+from service.routes.routing import Router
 from service.schemas.catalogue import SampleAnswer, SamplesAnswer, SampleSetAnswer
 from service.schemas.queries import SampleQuery, SamplesQuery
 
-router = APIRouter(tags=["samples"])
+router = Router(tags=["samples"])
 HEADERS = {"X-Label": "the true class, 0 to 9", "X-Class-Name": "its name"}
 _VERSION_DIGITS = 12
 
 
-@router.head("/samples", include_in_schema=False)
 @router.get("/samples")
 async def list_samples(catalog: Models, query: Annotated[SamplesQuery, Query()]) -> SamplesAnswer:
     """The shipped test images of all data sets, or of one. None of them was trained on."""
@@ -48,7 +48,6 @@ def _listing(catalog: Catalog, dataset: str) -> SampleSetAnswer:
     )
 
 
-@router.head("/samples/{dataset}/{n}", include_in_schema=False)
 @router.get(
     "/samples/{dataset}/{n}",
     response_class=Response,
