@@ -17,7 +17,7 @@ from service.errors import shortened
 
 MAX_HEAD_BYTES = 64 * 1024
 Headers = Iterable[tuple[bytes, bytes]]
-_ALLOWED = f"a request with a known method, an ASCII path, at most {MAX_HEAD_BYTES} bytes of headers, and one size"
+_ALLOWED = f"a known method, an ASCII target, headers of at most {MAX_HEAD_BYTES} bytes, and one size of the body"
 
 
 class HeadError(Exception):
