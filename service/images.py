@@ -15,6 +15,8 @@ alpha as 8 bits, and what is laid over black, and its luminance, are rounded to 
 its 16 bits. Steps 4 and 5 run in float32, without rounding in between; a grey 28 x 28 image of 8 bits passes
 unchanged, bit for bit. The polarity is not guessed: bright strokes on black are expected, and a scan of ink on
 paper must be inverted first.
+
+A damaged picture is refused wherever that can be told; see `service.framing` for where it cannot.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from PIL import Image, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
+from service import framing
 from service.errors import ImageError
 
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
@@ -35,14 +38,13 @@ SIZE = 28
 MAX_SIDE = 2048
 # Of a JPEG: encoders write a dozen at most, and each costs a pass over all pixels, though it may be of 16 bytes alone.
 MAX_SCANS = 64
-_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _SCAN = b"\xff\xda"
 # Bytes count too, since a PNG may hold compressed text beside its pixels.
 _SMALL_SIDE, _FEW_BYTES = 64, 4096
 # Opened by themselves and not by Image.open, which refuses or warns of bombs without telling their size.
 _FORMATS: dict[bytes, Callable[[IO[bytes]], Image.Image]] = {
-    _PNG: PngImageFile,
-    _JPEG: JpegImageFile,
+    framing.PNG: PngImageFile,
+    framing.JPEG: JpegImageFile,
 }
 _SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
@@ -60,9 +62,12 @@ def decode(data: bytes) -> FloatArray:
 
 
 def is_small(data: bytes) -> bool:
-    """Whether decoding takes a fraction of a millisecond: a PNG of few bytes that says that it is 64 x 64 at most."""
+    """Whether decoding takes a fraction of a millisecond: a PNG of few bytes that says that it is 64 x 64 at most.
+
+    Its size stands at one place: a PNG that tells another one elsewhere is refused before its pixels are unpacked.
+    """
     width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    return len(data) <= _FEW_BYTES and data.startswith(_PNG) and max(width, height) <= _SMALL_SIDE
+    return len(data) <= _FEW_BYTES and data.startswith(framing.PNG) and max(width, height) <= _SMALL_SIDE
 
 
 def encode_png(image: FloatArray) -> bytes:
@@ -99,13 +104,20 @@ def _open(data: bytes) -> Image.Image:
     if max(image.size) > MAX_SIDE:
         width, height = image.size
         raise ImageError(f"the image is {width} x {height} pixels; allowed: at most {MAX_SIDE} x {MAX_SIDE}")
-    if image.format == "JPEG" and (scans := data.count(_SCAN)) > MAX_SCANS:
-        raise ImageError(f"the JPEG image has {scans} scans; allowed: at most {MAX_SCANS}")
+    _check_framing(data)
     try:
         image.load()
         return _grey(_upright(image))
     except Exception as error:
         raise ImageError(f"the {image.format} image is damaged or truncated and cannot be decoded") from error
+
+
+def _check_framing(data: bytes) -> None:
+    if data.startswith(framing.PNG):
+        framing.check_png(data)
+    # The bytes of a scan's marker may be others too, in a text or behind the end; rarely enough to look only then.
+    elif data.count(_SCAN) > MAX_SCANS and (scans := framing.scans(data)) > MAX_SCANS:
+        raise ImageError(f"the JPEG image has {scans} scans; allowed: at most {MAX_SCANS}")
 
 
 def _upright(image: Image.Image) -> Image.Image:

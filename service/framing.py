@@ -1,0 +1,87 @@
+"""What frames the pixels of a PNG or JPEG: chunks and segments, read before any pixel is unpacked. Knows no Pillow.
+
+Pillow takes a PNG whose rows are missing (they are black then), whose pixels do not fit their checksum, or that has
+a second header with another size; this does not. A JPEG has no checksum: a changed bit in its scan, or a scan that
+stops short before the end mark, makes other pixels and cannot be told.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+
+from service.errors import ImageError
+
+PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+# First column, first row, and the steps to the next ones, of each pass of an interlaced PNG (Adam7).
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+_AT_ONCE = ((0, 0, 1, 1),)
+# The markers that a length follows, and the end mark. In a scan 0xff is followed by 0 or a restart marker.
+_SEGMENT = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")
+_END, _SCAN = b"\xd9", b"\xda"
+
+
+def check_png(data: bytes) -> None:
+    """Every chunk up to IEND fits its checksum, there is one header, the first chunk, and no pixel is missing.
+
+    `data` is a PNG that Pillow has opened, so that its header is of a kind and size that there are.
+
+    Raises:
+        ImageError: the PNG is damaged or truncated, or has another header.
+    """
+    header, pixels = b"", []
+    for n, (kind, content) in enumerate(_chunks(data)):
+        if (kind == b"IHDR") != (n == 0):
+            raise ImageError(f"chunk {n} of the PNG image is {kind!r}; allowed: one IHDR, which is the first chunk")
+        if n == 0:
+            header = bytes(content)
+        elif kind == b"IDAT":
+            pixels.append(content)
+    wanted = _unpacked_bytes(header)
+    try:
+        found = len(zlib.decompressobj().decompress(b"".join(pixels), wanted))
+    except zlib.error as error:
+        raise _damaged("its pixels cannot be unpacked") from error
+    if found < wanted:
+        raise _damaged(f"it has {found} bytes of pixels where its header asks for {wanted}")
+
+
+def scans(jpeg: bytes) -> int:
+    """How many scans a JPEG has; what is inside of other segments, and behind the end mark, is none."""
+    count, place = 0, 2
+    while (marker := _SEGMENT.search(jpeg, place)) is not None and marker[1] != _END:
+        count += marker[1] == _SCAN
+        place = marker.end() + int.from_bytes(jpeg[marker.end() : marker.end() + 2])
+    return count
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Kind and content of each chunk up to IEND; what follows that is no part of the picture."""
+    view, place, kind = memoryview(data), len(PNG), b""
+    while kind != b"IEND":
+        end = place + 8 + int.from_bytes(view[place : place + 4])
+        checksum = view[end : end + 4]
+        if len(checksum) < 4:
+            raise _damaged(f"its {len(data)} bytes end before IEND")
+        kind = bytes(view[place + 4 : place + 8])
+        if zlib.crc32(view[place + 4 : end]) != int.from_bytes(checksum):
+            raise _damaged(f"its chunk {kind!r} at byte {place} does not fit its checksum")
+        yield kind, view[place + 8 : end]
+        place = end + 4
+
+
+def _unpacked_bytes(header: bytes) -> int:
+    """Bytes of all rows as they are packed: each begins with one for its filter, and is filled up to whole bytes."""
+    width, height, depth, colour, interlaced = struct.unpack_from(">IIBBxxB", header)
+    total = 0
+    for left, top, right, down in _ADAM7 if interlaced else _AT_ONCE:
+        columns, rows = (width - left + right - 1) // right, (height - top + down - 1) // down
+        total += rows * (1 + (columns * depth * _CHANNELS[colour] + 7) // 8) if columns else 0
+    return total
+
+
+def _damaged(why: str) -> ImageError:
+    return ImageError(f"the PNG image is damaged or truncated: {why}")
