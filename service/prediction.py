@@ -31,7 +31,8 @@ class Prediction:
 
     def cross_entropy(self, label: int) -> float:
         """-log of the label's probability; at most 708, where a float64 ends."""
-        return float(-np.log(max(self.probabilities[label], np.finfo(np.float64).tiny)))
+        # Subtracted from 0.0, since the negative of log(1) is -0.0.
+        return float(0.0 - np.log(max(self.probabilities[label], np.finfo(np.float64).tiny)))
 
 
 @dataclass(frozen=True)

@@ -166,7 +166,8 @@ class Attack:
         try:
             parsed = parameter.adapter.validate_python(value)
             if parsed is not None and (parameter.maximum is None or parsed <= parameter.maximum):
-                return parsed
+                # Adding 0.0 makes 0.0 of -0.0, which passes for a limit of 0 and turns [-eps, eps] about.
+                return parsed + 0.0 if isinstance(parsed, float) else parsed
         except ValidationError:
             pass
         where = f"method={self.name} and norm={norm}"

@@ -8,7 +8,7 @@ import pytest
 from service.catalog import Catalog
 from service.images import from_bytes
 from service.latency import Stopwatch
-from service.prediction import Defense, Question, predict
+from service.prediction import Defense, Prediction, Question, predict
 from tests.service.tiny_models import image_of
 
 
@@ -20,6 +20,12 @@ def test_probabilities_are_the_softmax_of_the_logits(catalog: Catalog) -> None:
     assert np.allclose(prediction.probabilities, np.exp(logits) / np.exp(logits).sum())
     assert prediction.label == 4
     assert prediction.confidence == prediction.probabilities[4]
+
+
+def test_the_cross_entropy_of_a_sure_answer_is_zero_and_not_minus_zero() -> None:
+    sure = Prediction(np.array([1.0, *9 * [0.0]]))
+    assert str(sure.cross_entropy(0)) == "0.0"
+    assert sure.cross_entropy(1) == pytest.approx(708, abs=1)
 
 
 def test_the_evidence_is_the_difference_that_purification_made(catalog: Catalog) -> None:

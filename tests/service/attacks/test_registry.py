@@ -30,5 +30,18 @@ def test_numbers_are_read_as_they_are_spelt_in_a_query() -> None:
     assert spelt.settings["step_size"] == 2.5 * 0.2 / 3
 
 
+def test_minus_zero_is_zero() -> None:
+    """NumPy draws nothing between 0.0 and -0.0."""
+    seen = 0
+    for attack in ATTACKS.values():
+        for norm in attack.norms:
+            for parameter in attack.parameters(norm):
+                if (parameter.type, parameter.minimum, parameter.above_minimum) == ("number", 0, False):
+                    seen += 1
+                    plan = attack.plan(norm, {parameter.name: "-0.0"})
+                    assert str(plan.settings[parameter.name]) == "0.0"
+    assert seen > 10
+
+
 def test_the_readme_shows_the_table() -> None:
     assert table() in README.read_text()
