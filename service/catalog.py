@@ -6,6 +6,7 @@ Knows no HTTP. Arrays are NumPy float32; images are (N, 1, 28, 28) in [0, 1].
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 
 from service import manifest as manifests
 from service.attacks import BlackBox, WhiteBox
-from service.errors import ManifestError, ParameterError, shortened
+from service.errors import GraphError, ManifestError, ParameterError, shortened
 from service.inference import DeviceChoice, Runtime, Session
 from service.precision import Precision, PrecisionChoice, choose
 from service.samples import SampleSet, read_samples
@@ -72,6 +73,7 @@ class Catalog:
     Raises (from `load`):
         ManifestError: the manifest or a file is missing, malformed or does not match its hash.
         DeviceError: the device cannot be had.
+        GraphError: what answers by default cannot be opened. Later, whatever opens another graph raises it for that.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class Catalog:
         Raises:
             ManifestError: a file is not what the manifest says, or a data set lacks what requests need.
             DeviceError: the device cannot be used.
+            GraphError: what answers by default cannot be opened.
         """
         catalog = cls.verified(folder, device, threads, precision)
         catalog.warm()
@@ -247,11 +250,13 @@ class Catalog:
     def warm_rest(self) -> None:
         """Load what attacks, benchmarks and /v2 ask of the classifiers and the default defense.
 
-        The graphs of further defenses load on first use.
+        The graphs of further defenses load on first use. One that cannot be loaded keeps no other from it: what asks
+        for it is told.
         """
         for graph in self.manifest.graphs:
             if graph.defense in (NO_DEFENSE, DEFAULT_DEFENSE) and graph.precision in ("fp32", self.precision):
-                self._sessions.of(graph)
+                with suppress(GraphError):
+                    self._sessions.of(graph)
 
     @cached_property
     def _samples(self) -> Mapping[str, SampleSet]:

@@ -178,3 +178,11 @@ class SelfTestError(StartupError):
 
 class DeviceError(StartupError):
     """The device that was asked for cannot be used."""
+
+
+class GraphError(ServiceError, StartupError):
+    """A graph cannot be opened: the service does not start, or what asks for the graph later is refused."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    title = "Unusable graph"
+    retry_after_s = 60  # somebody has to restore a file first

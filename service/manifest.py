@@ -1,6 +1,7 @@
 """models/manifest.json: what lies in the models folder, with hashes and contracts.
 
-Written by `python -m training export`, verified by the service at start. Knows neither HTTP nor ONNX.
+Written by `python -m training export`, verified by the service at start, and again where it opens a graph. Knows
+neither HTTP nor ONNX.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from service.errors import ManifestError
+from service.errors import ManifestError, shortened
 from service.precision import Precision
 
 FILE_NAME = "manifest.json"
@@ -81,6 +82,11 @@ class Graph(_Entry):
     )
 
     @property
+    def files(self) -> tuple[HashedFile, ...]:
+        """Every file that it is made of."""
+        return (HashedFile(file=self.file, sha256=self.sha256), *self.weights)
+
+    @property
     def weights_sha256(self) -> str:
         """Of the file that holds its weights: the first of `weights`, or the graph's own."""
         return self.weights[0].sha256 if self.weights else self.sha256
@@ -116,6 +122,14 @@ class Manifest(_Entry):
         if twice := [name for name, count in names.items() if count > 1]:
             raise ValueError(f"several graphs are named {', '.join(map(repr, twice))}; allowed: a name each")
         return graphs
+
+    @model_validator(mode="after")
+    def _of_its_data_sets(self) -> Manifest:
+        entries: tuple[Graph | Samples, ...] = (*self.graphs, *self.samples)
+        for entry in entries:
+            if entry.dataset not in self.class_names:
+                raise ValueError(f"{entry.file!r} is of dataset {entry.dataset!r}; allowed: {', '.join(self.datasets)}")
+        return self
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -171,7 +185,15 @@ def read(folder: Path) -> Manifest:
     except OSError as error:
         raise ManifestError(f"{path} cannot be read: {error}") from error
     except ValidationError as error:
-        raise ManifestError(f"{path} breaks the schema: {error}") from error
+        raise ManifestError(f"{path} breaks the schema: {_sentence(error)}") from error
+
+
+def _sentence(error: ValidationError) -> str:
+    """What is wrong at the first place that is, and how many others there are."""
+    first, *others = error.errors()
+    place = ".".join(map(str, first["loc"]))
+    sentence = f"{place}: {first['msg']}; found {shortened(first['input'])}" if place else first["msg"]
+    return f"{sentence} ({len(others)} more)" if others else sentence
 
 
 def verify(folder: Path, manifest: Manifest) -> None:
@@ -180,18 +202,31 @@ def verify(folder: Path, manifest: Manifest) -> None:
     Raises:
         ManifestError: a file is missing, lies outside the folder, or has another SHA-256.
     """
-    graphs = [HashedFile(file=graph.file, sha256=graph.sha256) for graph in manifest.graphs]
-    weights = [file for graph in manifest.graphs for file in graph.weights]
+    graphs = [file for graph in manifest.graphs for file in graph.files]
     samples = [HashedFile(file=entry.file, sha256=entry.sha256) for entry in manifest.samples]
-    for entry in dict.fromkeys([*graphs, *weights, *samples]):
+    for entry in dict.fromkeys([*graphs, *samples]):
+        check(folder, entry)
+
+
+def check(folder: Path, entry: HashedFile) -> None:
+    """Check one file against its hash.
+
+    Raises:
+        ManifestError: as `verify`.
+    """
+    try:
         path = (folder / entry.file).resolve()
         if not path.is_relative_to(folder.resolve()):
             raise ManifestError(f"the manifest names {entry.file!r}, which lies outside {folder}")
         if not path.is_file():
             raise ManifestError(f"{path} is named by the manifest but does not exist")
         found = sha256(path)
-        if found != entry.sha256:
-            raise ManifestError(f"{path} has SHA-256 {found}, the manifest says {entry.sha256}; restore the file")
+    except (OSError, ValueError) as error:
+        # Of a name that is too long for the system, or holds a NUL, or a file that may not be read.
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ManifestError(f"the manifest names {shortened(entry.file)}, which cannot be read: {why}") from error
+    if found != entry.sha256:
+        raise ManifestError(f"{path} has SHA-256 {found}, the manifest says {entry.sha256}; restore the file")
 
 
 def sha256(path: Path) -> str:

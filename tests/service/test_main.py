@@ -21,6 +21,7 @@ import uvicorn
 
 from service import benchmark
 from service.__main__ import Server, main
+from service.manifest import sha256
 from service.settings import Settings
 from service.state import ServiceState
 
@@ -121,6 +122,20 @@ def test_a_file_that_is_not_the_manifests_ends_it_with_one_sentence(models_dir: 
     last = output.splitlines()[-1]
     assert last.startswith(f"service: {weights} has SHA-256 ")
     assert last.endswith("; restore the file")
+
+
+def test_a_graph_that_does_not_open_ends_it_with_one_sentence(models_dir: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(models_dir, tmp_path / "models"))
+    graph, content = folder / "mnist/mnist-classifier.onnx", (folder / "manifest.json").read_text()
+    whole = sha256(graph)
+    graph.write_bytes(graph.read_bytes()[:100])
+    (folder / "manifest.json").write_text(content.replace(whole, sha256(graph)))
+    process = start("--models-dir", str(folder), "--port", "0")
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "Traceback" not in output
+    refused = "service: graph 'mnist-classifier' cannot be opened: ONNX Runtime refuses it; the server's log says more"
+    assert output.splitlines()[-1] == refused
 
 
 def test_an_address_that_is_taken_ends_it_with_a_sentence(models_dir: Path) -> None:

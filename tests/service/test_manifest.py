@@ -87,10 +87,42 @@ def test_a_broken_schema_is_refused(folder: Path, edit: Callable[[dict[str, Any]
         manifests.read(folder)
 
 
+def test_what_breaks_the_schema_is_one_sentence_that_quotes_it(folder: Path) -> None:
+    def edit(content: dict[str, Any]) -> None:
+        content["graphs"][0].update(kind="oracle" * 1000, opset="x")
+
+    change(folder, edit)
+    with pytest.raises(ManifestError) as refused:
+        manifests.read(folder)
+    sentence = str(refused.value)
+    assert "breaks the schema: graphs.0.kind: Input should be 'classifier', 'purifier'" in sentence
+    assert "found 'oracleoracle" in sentence
+    assert sentence.endswith(" (1 more)")
+    assert len(sentence) < 500
+    assert "\n" not in sentence
+
+
+@pytest.mark.parametrize("entries", ["graphs", "samples"])
+def test_what_is_of_a_data_set_that_is_not_listed_is_refused(folder: Path, entries: str) -> None:
+    change(folder, lambda content: content[entries][0].update(dataset="cifar"))
+    with pytest.raises(ManifestError, match=r"'mnist/.*' is of dataset 'cifar'; allowed: mnist, fashion-mnist$"):
+        manifests.read(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("mnist/\0x", "embedded null byte"), ("a" * 5000, "File name too long")], ids=["NUL", "too long"]
+)
+def test_a_name_that_no_file_can_have_is_refused(folder: Path, name: str, why: str) -> None:
+    change(folder, lambda content: content["graphs"][0].update(file=name))
+    with pytest.raises(ManifestError, match=f"the manifest names '.*, which cannot be read: {why}$") as refused:
+        verify(folder)
+    assert len(str(refused.value)) < 200
+
+
 def test_no_manifest_and_no_json_are_refused(folder: Path) -> None:
     path = folder / manifests.FILE_NAME
     path.write_text("{")
-    with pytest.raises(ManifestError, match="breaks the schema"):
+    with pytest.raises(ManifestError, match=r"breaks the schema: Invalid JSON: EOF [^\n]* line 1 column 1$"):
         manifests.read(folder)
     path.unlink()
     with pytest.raises(ManifestError, match="does not exist; give the folder that holds"):
