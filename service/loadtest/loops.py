@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from service.loadtest.samples import Sample, Stage
-from service.loadtest.sending import Send
+from service.loadtest.samples import Sample, Send, Stage
 
 
 @dataclass

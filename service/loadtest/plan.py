@@ -8,8 +8,7 @@ from typing import Any
 
 from service.loadtest.loops import Stop, closed_loop, open_loop
 from service.loadtest.progress import Progress
-from service.loadtest.samples import Stage
-from service.loadtest.sending import Send
+from service.loadtest.samples import Send, Stage
 
 KNEE_SHARE = 0.95
 _IN_A_ROW = 20

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,10 @@ class Sample:
     def answered(self) -> bool:
         """Whether the answer is a result, rather than an error or nothing."""
         return 200 <= self.status < 300
+
+
+Send = Callable[[float, float], Awaitable[Sample]]
+"""Sends one request: `due_s` for the record, and when that is on `time.perf_counter`."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,10 +14,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from service.errors import shortened
 from service.loadtest.errors import TargetError
-from service.loadtest.samples import Sample
-
-Send = Callable[[float, float], Awaitable[Sample]]
-"""Sends one request: `due_s` for the record, and when that is on `time.perf_counter`."""
+from service.loadtest.samples import Sample, Send
 
 _MOST_CONNECTIONS = 1024
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -158,12 +159,20 @@ def test_a_path_that_takes_no_pictures_is_refused_before_any_load(url: str, caps
     assert "POST /nothing answers 404" in capsys.readouterr().err
 
 
-def test_without_the_extra_it_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert main(["http://127.0.0.1:1"]) == 2
-    assert "httpx and httpx_aiohttp cannot be imported; pip install" in capsys.readouterr().err
+def without_the_extra(argument: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process that can import neither of what the extra installs."""
+    blocked = "import runpy, sys; sys.modules['httpx'] = sys.modules['httpx_aiohttp'] = None"
+    code = f"{blocked}; sys.argv[1:] = [{argument!r}]; runpy.run_module('service.loadtest', run_name='__main__')"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_without_the_extra_it_helps_and_says_what_to_install() -> None:
+    helped, refused = without_the_extra("--help"), without_the_extra("http://127.0.0.1:1")
+    assert (helped.returncode, helped.stderr) == (0, "")
+    assert helped.stdout.startswith("usage: python -m service.loadtest")
+    assert refused.returncode == 2
+    assert "httpx and httpx_aiohttp cannot be imported; pip install" in refused.stderr
+    assert refused.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("option", ["--users=0", "--users=many", "--rate=nan", "--seconds=-1", "--seconds=inf"])
