@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 from service.errors import shortened
@@ -12,6 +15,9 @@ from service.loadtest.plan import Plan
 _SWEEP = (1, 2, 4, 8, 16, 32, 64)
 _MOST_USERS = 1000
 _WARM_UP_S = 2.0
+_MOST = 2**32 - 1
+# Else it could name another host, which nobody allowed to be loaded.
+_PATH = re.compile(r"/(?!/)[!-~]*")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -22,18 +28,22 @@ def parser() -> argparse.ArgumentParser:
         "A table and a last line of JSON go to stdout, the progress to stderr; Ctrl-C keeps what was measured.",
     )
     made.add_argument("url", help="of the service: http://127.0.0.1:8000")
-    made.add_argument("--path", default="/classify", help="what gets the pictures by POST (default /classify)")
-    made.add_argument("--no-op", default="/healthz", help="what shows the generator's own limit, by GET")
+    made.add_argument(
+        "--path", type=_path, default="/classify", help="what gets the pictures by POST (default /classify)"
+    )
+    made.add_argument("--no-op", type=_path, default="/healthz", help="what shows the generator's own limit, by GET")
     made.add_argument("--image", type=Path, action="append", help="a PNG or JPEG to send; default: shipped samples")
-    made.add_argument("--users", type=_users, nargs="+", help=f"closed loops (default {' '.join(map(str, _SWEEP))})")
+    made.add_argument(
+        "--users", type=_whole(1, _MOST_USERS), nargs="+", help=f"closed loops (default {' '.join(map(str, _SWEEP))})"
+    )
     made.add_argument(
         "--rate", type=_positive, nargs="+", default=[], help="open loops of so many requests a second, and no others"
     )
     made.add_argument("--seconds", type=_positive, default=5.0, help="of each stage (default 5)")
     made.add_argument("--warm-up", type=_positive, help="seconds that are not counted (default 2, of a soak 30)")
     made.add_argument("--timeout", type=_positive, default=30.0, help="seconds a request may take (default 30)")
-    made.add_argument("--seed", type=int, default=0, help="of the arrivals (default 0)")
-    made.add_argument("--html", type=Path, help="write the report with the curve to this file")
+    made.add_argument("--seed", type=_whole(0, _MOST), default=0, help="of the arrivals (default 0)")
+    made.add_argument("--html", type=_report, help="write the report with the curve to this file")
     made.add_argument(
         "--soak",
         type=_positive,
@@ -44,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
         "--hostile-rate", type=_positive, default=4.0, help="hostile requests a second of a soak (default 4)"
     )
     made.add_argument(
-        "--terminate", type=int, metavar="PID", help="the service's, which gets SIGTERM under load after a soak"
+        "--terminate", type=_process, metavar="PID", help="the service's, which gets SIGTERM under load after a soak"
     )
     made.add_argument("--allow-remote", action="store_true", help="load another host, whose owner agrees")
     return made
@@ -64,10 +74,14 @@ def plan(chosen: argparse.Namespace) -> Plan:
     )
 
 
-def _users(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= _MOST_USERS):
-        raise argparse.ArgumentTypeError(f"{shortened(text)} was given; allowed: whole numbers from 1 to {_MOST_USERS}")
-    return int(text)
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        readable = text.isascii() and text.isdecimal() and len(text) <= len(str(most))
+        if not (readable and least <= int(text) <= most):
+            raise _refused(text, f"whole numbers from {least} to {most}")
+        return int(text)
+
+    return read
 
 
 def _positive(text: str) -> float:
@@ -76,5 +90,32 @@ def _positive(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{shortened(text)} was given; allowed: numbers above 0")
+        raise _refused(text, "numbers above 0")
     return value
+
+
+def _path(text: str) -> str:
+    if not _PATH.fullmatch(text):
+        raise _refused(text, "a path of the target that begins with one /, in ASCII without spaces")
+    return text
+
+
+def _report(text: str) -> Path:
+    file = Path(text)
+    if file.is_dir() or not file.parent.is_dir():
+        raise _refused(text, "a file in a folder that exists")
+    return file
+
+
+def _process(text: str) -> int:
+    """Numbers below 1 are refused before they are asked for: to the system they stand for many processes."""
+    number = _whole(1, _MOST)(text)
+    try:
+        os.kill(number, 0)
+    except (OSError, OverflowError) as error:
+        raise _refused(text, "the number of a running process that may be sent a signal") from error
+    return number
+
+
+def _refused(text: str, allowed: str) -> argparse.ArgumentTypeError:
+    return argparse.ArgumentTypeError(f"{shortened(text)} was given; allowed: {allowed}")

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 from httpx_aiohttp import AiohttpTransport
@@ -23,18 +22,21 @@ def check_target(url: str, *, allow_remote: bool) -> str:
     """The URL without a slash at its end.
 
     Raises:
-        TargetError: it is no http(s) URL, or its host is not this machine and that was not allowed.
+        TargetError: it is no http(s) URL of a host and a path alone, or its host is not this machine and that was
+            not allowed.
     """
     try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    if not host or parts.scheme not in {"http", "https"}:
-        raise TargetError(f"the target is {shortened(url)}; allowed: http://HOST:PORT or https://HOST:PORT")
-    if not (allow_remote or _is_loopback(host)):
+        parts = httpx.URL(url)
+    except httpx.InvalidURL:
+        parts = httpx.URL()
+    if not parts.host or parts.scheme not in {"http", "https"} or any(mark in url for mark in "?#@"):
         raise TargetError(
-            f"the target's host is {shortened(host)}; allowed: localhost and loopback addresses, or with "
+            f"the target is {shortened(url)}; allowed: http://HOST:PORT or https://HOST:PORT, without a user, a query "
+            "or a fragment"
+        )
+    if not (allow_remote or _is_loopback(parts.host)):
+        raise TargetError(
+            f"the target's host is {shortened(parts.host)}; allowed: localhost and loopback addresses, or with "
             "--allow-remote a host whose owner has agreed to be loaded"
         )
     return url.rstrip("/")

@@ -115,7 +115,8 @@ class Soak:
         self._tally.users = _USERS_AT_THE_END
         users = asyncio.gather(*(self._user() for _ in range(_USERS_AT_THE_END)))
         await asyncio.sleep(_EVERY_S)
-        os.kill(process, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it has ended by itself: what that did to the users is told below
+            os.kill(process, signal.SIGTERM)
         began = time.perf_counter()
         with suppress(TimeoutError):
             await asyncio.wait_for(users, _END_S)

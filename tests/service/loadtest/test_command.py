@@ -143,6 +143,10 @@ def test_ctrl_c_keeps_what_was_measured(capsys: pytest.CaptureFixture[str]) -> N
         ("127.0.0.1:8000", "the target is '127.0.0.1:8000'; allowed: http://HOST:PORT"),
         ("http://127.0.0.1:port", "the target is 'http://127.0.0.1:port'"),
         ("http://127.0.0.1:1", "http://127.0.0.1:1 does not answer"),
+        ("http://user:pw@127.0.0.1:1", "the target is 'http://user:pw@127.0.0.1:1'; allowed: http://HOST:PORT"),
+        ("http://127.0.0.1:1?x=1", "the target is 'http://127.0.0.1:1?x=1'; allowed: http://HOST:PORT"),
+        ("http://127.0.0.1:1/#x", "the target is 'http://127.0.0.1:1/#x'; allowed: http://HOST:PORT"),
+        ("http://127.0.0.1:1\t", "the target is 'http://127.0.0.1:1\\t'; allowed: http://HOST:PORT"),
     ],
 )
 def test_a_target_that_cannot_be_loaded_is_refused_in_a_sentence(
@@ -175,8 +179,50 @@ def test_without_the_extra_it_helps_and_says_what_to_install() -> None:
     assert refused.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("option", ["--users=0", "--users=many", "--rate=nan", "--seconds=-1", "--seconds=inf"])
-def test_loads_that_cannot_be_made_are_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_process_to_terminate_without_a_soak_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["http://127.0.0.1:1", "--terminate", str(os.getpid())]) == 2
+    assert f"--terminate {os.getpid()} was given without --soak; allowed: both" in capsys.readouterr().err
+
+
+def test_what_was_found_is_told_where_the_report_cannot_be_written(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: Any, **__: Any) -> int:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    assert main([url, *SHORT, "--rate", "40", "--html", str(tmp_path / "report.html")]) == 2
+    printed = capsys.readouterr()
+    assert json.loads(printed.out.splitlines()[-1])["open"]
+    assert "service.loadtest: the disk is full" in printed.err
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--users=0",
+        "--users=many",
+        "--users=1_0",
+        "--rate=nan",
+        "--seconds=-1",
+        "--seconds=inf",
+        "--seed=-1",
+        "--seed=x",
+        "--path=http://192.0.2.1/",
+        "--path=//192.0.2.1/classify",
+        "--path=classify",
+        "--path=/a\tb",
+        "--no-op=http://192.0.2.1/",
+        "--html=/nonexistent/report.html",
+        "--html=/",
+        "--terminate=-1",
+        "--terminate=0",
+        "--terminate=all",
+        f"--terminate={2**22 + 1}",  # beyond the largest number that Linux gives
+        f"--terminate={2**32 - 1}",
+    ],
+)
+def test_what_cannot_be_loaded_written_or_ended_is_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as refused:
         main(["http://127.0.0.1:1", option])
     assert refused.value.code == 2

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,9 @@ import pytest
 from fastapi import FastAPI, Response
 
 from service.loadtest.__main__ import main
+from service.loadtest.questions import Question
+from service.loadtest.sending import connections
+from service.loadtest.soak import Soak
 from service.loadtest.tally import Tally
 from tests.service.loadtest.test_command import last_line, served
 from tests.service.test_main import serving, wait_for
@@ -117,6 +122,22 @@ def test_nothing_answered_and_users_who_were_not_told_to_leave_are_faults() -> N
         "no request was answered",
         "after SIGTERM 7 of 8 users were told to leave; ended: None",
     ]
+
+
+def test_a_service_that_ended_before_it_was_told_to_costs_no_findings(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(*_: int) -> None:
+        raise ProcessLookupError
+
+    async def end(tally: Tally) -> None:
+        async with connections("http://127.0.0.1:1", 1) as client:
+            await Soak(client, [Question("/classify", "image/png", b"")], [], tally, patience_s=1).end(1)
+
+    monkeypatch.setattr(os, "kill", ended)
+    tally = Tally(warm_up_s=0)
+    asyncio.run(end(tally))
+    assert tally.left == 0
+    assert tally.ended_s is not None
+    assert tally.failed.total() == tally.users > 0
 
 
 @pytest.mark.parametrize("rates", [[], ["--rate", "1", "2"]])
