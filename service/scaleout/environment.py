@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import math
 import shlex
+import sys
 
-from service.settings import Settings
+from pydantic import ValidationError
+
+from service.settings import Settings, why_refused
 
 MIDDLEWARES = "service.scaleout.answers:middlewares"
 # An attack may wait for another one before it begins.
 _WAIT_S = 180
+_REFUSED = 2
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -41,6 +45,17 @@ def environment(settings: Settings) -> dict[str, str]:
     }
 
 
-if __name__ == "__main__":
-    for name, value in environment(Settings()).items():
+def main() -> int:
+    """Print a line of shell for each variable; 2 where the settings are refused."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        print(f"service.scaleout.environment: {why_refused(error)}", file=sys.stderr)
+        return _REFUSED
+    for name, value in environment(settings).items():
         print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
