@@ -82,8 +82,8 @@ class KeyRing:
         if not (keys or settings.allow_anonymous or settings.on_loopback):
             raise StartupError(
                 f"host is {settings.host}, which others can reach, and there are no API keys: set "
-                "PURIFIER_API_KEYS_FILE (`python -m service.keys NAME` makes keys), listen on 127.0.0.1, or say "
-                "--allow-anonymous (PURIFIER_ALLOW_ANONYMOUS=true) to serve everybody"
+                "PURIFIER_API_KEYS_FILE (`python -m service.keys NAME` makes keys), listen on 127.0.0.1, or set "
+                "PURIFIER_ALLOW_ANONYMOUS=true to serve everybody"
             )
         return cls(keys)
 

@@ -82,7 +82,7 @@ def test_a_file_without_good_keys_is_refused(tmp_path: Path, content: bytes | No
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "my-host.example"])
 def test_it_is_not_open_to_a_network_unless_somebody_said_so(host: str) -> None:
-    with pytest.raises(StartupError, match=r"python -m service.keys.*127.0.0.1.*--allow-anonymous"):
+    with pytest.raises(StartupError, match=r"python -m service.keys.*127.0.0.1.*PURIFIER_ALLOW_ANONYMOUS=true"):
         create_app(Settings(host=host))
     create_app(Settings(host=host, allow_anonymous=True))
     create_app(Settings(host=host, api_keys=(LINE,)))
