@@ -16,7 +16,8 @@ _INTRODUCTION = """# Configure
 <!-- made by `python -m service.configuration` -->
 
 Every setting is an environment variable; `python -m service --help` lists those that the command line takes too, which
-goes before the environment. A value that is not allowed ends the start with a sentence.
+goes before the environment. A value that is not allowed ends the start with a sentence, and so does a variable whose
+name is nearly one of these.
 
 | variable | default | allowed | what it does |
 |---|---|---|---|
@@ -45,7 +46,7 @@ def _default(field: FieldInfo) -> str:
 def _allowed(field: FieldInfo) -> str:
     if get_origin(field.annotation) is Literal:
         return ", ".join(f"`{value}`" for value in get_args(field.annotation))
-    if field.annotation is bool:
+    if field.annotation in (bool, bool | None):
         return "`true`, `false`"
     bounds = [
         f"{sign} {getattr(bound, kind.__name__.lower())}"

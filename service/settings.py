@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
+from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, IPvAnyAddress, StringConstraints, ValidationError
+from pydantic import BeforeValidator, Field, IPvAnyAddress, StringConstraints, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.errors import shortened
@@ -17,6 +21,9 @@ ENV_PREFIX = "PURIFIER_"
 SHIPPED_MODELS = Path(__file__).resolve().parent.parent / "models"
 _MEBIBYTE = 1024 * 1024
 _RATE_BEYOND_LOOPBACK = 600
+# How alike a variable must be to a setting to be taken for a slip. Others may be someone else's: training has one, and
+# Kubernetes names services in variables.
+_ALIKE = 0.7
 _HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$", max_length=253)]
 _Origin = Annotated[str, StringConstraints(pattern=r"^(\*|https?://[a-z0-9.\[\]:-]+)$")]
 
@@ -29,6 +36,16 @@ def _split_at_spaces(given: object) -> object:
     return given.split() if isinstance(given, str) else given
 
 
+def _in_digits(given: object) -> object:
+    """Refuse text such as 1.0 and 1_0, which pydantic reads as 1 and 10."""
+    if isinstance(given, str) and not re.fullmatch(r"-?[0-9]+", given.strip()):
+        raise PydanticCustomError("whole_number", "allowed: a whole number")
+    return given
+
+
+Whole = Annotated[int, BeforeValidator(_in_digits)]
+
+
 class Settings(BaseSettings):
     """Every limit has a floor and a ceiling, so that no setting can unbound the work or the memory."""
 
@@ -37,25 +54,25 @@ class Settings(BaseSettings):
     )
 
     host: IPvAnyAddress | _HostName = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all")
-    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 lets the system choose")
+    port: Whole = Field(8000, ge=0, le=65535, description="port to listen on; 0 lets the system choose")
     device: DeviceChoice = Field("auto", description="'cuda' fails where there is none, 'auto' says what it got")
     precision: PrecisionChoice = Field(
         "auto", description="of the classifiers; 'auto' is int8 on CPUs that are fast at it, else fp32"
     )
     models_dir: Path = Field(SHIPPED_MODELS, description="the folder that holds manifest.json")
-    threads: int | None = Field(
+    threads: Whole | None = Field(
         None,
         ge=1,
         le=256,
         description="threads inside one operator; default: the CPUs that the process may use",
     )
-    max_body_bytes: int = Field(
+    max_body_bytes: Whole = Field(
         36 * _MEBIBYTE,
         ge=1024,
         le=64 * _MEBIBYTE,
         description="largest request body; the default holds any picture of 2048 x 2048, even 16-bit RGBA noise",
     )
-    max_bodies_bytes: int = Field(
+    max_bodies_bytes: Whole = Field(
         256 * _MEBIBYTE,
         ge=1024,
         le=64 * 1024 * _MEBIBYTE,
@@ -64,13 +81,13 @@ class Settings(BaseSettings):
     body_timeout_s: float = Field(
         30, gt=0, le=600, allow_inf_nan=False, description="a body that is not here by then is refused"
     )
-    max_batch: int = Field(
+    max_batch: Whole = Field(
         32,
         ge=1,
         le=256,
         description="at most so many images are computed together; a request of /v2 may hold more, alone",
     )
-    max_waiting: int = Field(64, ge=1, le=10_000, description="and how many may wait; more are answered 503")
+    max_waiting: Whole = Field(64, ge=1, le=10_000, description="and how many may wait; more are answered 503")
     request_timeout_s: float = Field(
         10,
         gt=0,
@@ -78,7 +95,7 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="a classification, purification or inference of /v2 that takes longer gets 504",
     )
-    max_waiting_slow: int = Field(
+    max_waiting_slow: Whole = Field(
         16, ge=1, le=1000, description="how many may wait for a defense that takes seconds; more are answered 503"
     )
     slow_timeout_s: float = Field(
@@ -88,10 +105,10 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="what asks for such a defense, or its graphs in /v2, and takes longer gets 504",
     )
-    workers: int = Field(
+    workers: Whole = Field(
         2, ge=1, le=64, description="pictures that are decoded at once, except small ones; max_waiting may wait"
     )
-    max_waiting_attacks: int = Field(
+    max_waiting_attacks: Whole = Field(
         64, ge=0, le=1000, description="attacks and benchmarks run one at a time; how many may wait; more get 503"
     )
     attack_timeout_s: float = Field(
@@ -104,8 +121,8 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="after SIGTERM: /readyz says 503 so long before the end",
     )
-    shutdown_timeout_s: int = Field(30, ge=1, le=600, description="requests in flight get so long to finish")
-    keep_alive_s: int = Field(30, ge=1, le=600, description="an idle connection is kept so long")
+    shutdown_timeout_s: Whole = Field(30, ge=1, le=600, description="requests in flight get so long to finish")
+    keep_alive_s: Whole = Field(30, ge=1, le=600, description="an idle connection is kept so long")
     header_timeout_s: float = Field(
         10, gt=0, le=600, allow_inf_nan=False, description="a connection without a complete head by then is closed"
     )
@@ -118,7 +135,7 @@ class Settings(BaseSettings):
     benchmarks: bool | None = Field(
         None, description="POST /latency/benchmark; default: where `host` is a loopback address"
     )
-    rate_limit: int | None = Field(
+    rate_limit: Whole | None = Field(
         None,
         ge=0,
         le=1_000_000,
@@ -136,6 +153,18 @@ class Settings(BaseSettings):
     otel: bool = Field(
         False, description="send traces to OTEL_EXPORTER_OTLP_ENDPOINT; needs the extra `otel` to be installed"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_variable_is_misspelt(cls, given: Any) -> Any:
+        for variable in os.environ:
+            prefix, name = variable[: len(ENV_PREFIX)].upper(), variable[len(ENV_PREFIX) :].lower()
+            if prefix == ENV_PREFIX and name not in cls.model_fields:
+                alike = get_close_matches(name, cls.model_fields, cutoff=_ALIKE)
+                if alike:
+                    allowed = ", ".join(f"{ENV_PREFIX}{setting.upper()}" for setting in alike)
+                    raise ValueError(f"{shortened(variable)} is no setting; allowed: {allowed}")
+        return given
 
     @property
     def on_loopback(self) -> bool:
@@ -161,8 +190,13 @@ class Settings(BaseSettings):
 
 def why_refused(error: ValidationError) -> str:
     """What was found in each setting that was refused, and what is allowed."""
-    return "; ".join(_sentence(item["loc"], item["input"], item["msg"]) for item in error.errors())
+    return "; ".join(map(_sentence, error.errors()))
 
 
-def _sentence(location: tuple[int | str, ...], found: object, message: str) -> str:
-    return f"{location[0] if location else 'setting'} is {shortened(found)}; {message[:1].lower()}{message[1:]}"
+def _sentence(item: ErrorDetails) -> str:
+    message = item["msg"]
+    if not item["loc"]:
+        return message.removeprefix("Value error, ")
+    if item["type"] == "bool_parsing":
+        message = "allowed: true or false"
+    return f"{item['loc'][0]} is {shortened(item['input'])}; {message[:1].lower()}{message[1:]}"

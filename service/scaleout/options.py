@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from service.settings import ENV_PREFIX, Settings
+from service.settings import ENV_PREFIX, Settings, Whole
 
 _DEFAULT_REPLICAS = 2
 
@@ -17,8 +17,8 @@ class Scale(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    replicas: int = Field(_DEFAULT_REPLICAS, ge=1, le=1000, description="copies of the service; at least so many")
-    max_replicas: int | None = Field(
+    replicas: Whole = Field(_DEFAULT_REPLICAS, ge=1, le=1000, description="copies of the service; at least so many")
+    max_replicas: Whole | None = Field(
         None, ge=1, le=1000, description="more are started under load, up to these; default: the number is fixed"
     )
     cpus: float = Field(1, gt=0, le=256, allow_inf_nan=False, description="CPUs of each, hence its threads")

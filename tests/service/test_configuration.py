@@ -19,3 +19,4 @@ def test_limits_and_choices_are_told() -> None:
     assert "| `PURIFIER_DEVICE` | `auto` | `auto`, `cpu`, `cuda` |" in table
     assert "| `PURIFIER_MODELS_DIR` | `models` |" in table
     assert "| `PURIFIER_OTEL` | `false` | `true`, `false` |" in table
+    assert "| `PURIFIER_ATTACKS` | – | `true`, `false` |" in table

@@ -89,7 +89,8 @@ def test_it_serves_drains_at_sigterm_and_ends_well(models_dir: Path) -> None:
         (["--port", "99999"], "port is '99999'; input should be less than or equal to 65535"),
         (["--device", "tpu"], "device is 'tpu'; input should be 'auto', 'cpu' or 'cuda'"),
         (["--host", "0.0.0.0"], "there are no API keys: set PURIFIER_API_KEYS_FILE"),
-        (["--threads", "none"], "threads is 'none'; input should be a valid integer"),
+        (["--threads", "none"], "threads is 'none'; allowed: a whole number"),
+        (["--host", "0.0.0.0", "--port", "1.0"], "port is '1.0'; allowed: a whole number"),
     ],
 )
 def test_a_refused_setting_is_one_sentence(
@@ -98,6 +99,26 @@ def test_a_refused_setting_is_one_sentence(
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert sentence in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("PURIFIER_ATTACKS", "maybe", "service: attacks is 'maybe'; allowed: true or false\n"),
+        ("PURIFIER_OTEL", "maybe", "service: otel is 'maybe'; allowed: true or false\n"),
+        ("PURIFIER_MAX_BATCH", "1_0", "service: max_batch is '1_0'; allowed: a whole number\n"),
+        ("PURIFIER_RATE_LIMTI", "1", "service: 'PURIFIER_RATE_LIMTI' is no setting; allowed: PURIFIER_RATE_LIMIT\n"),
+        ("purifier_api_key", "", "service: 'purifier_api_key' is no setting; allowed: PURIFIER_API_KEYS, PURIFIER_"),
+    ],
+)
+def test_a_refused_variable_is_one_sentence(
+    variable: str, value: str, sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert main(["--host", "0.0.0.0"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(sentence)
     assert error.count("\n") == 1
 
 

@@ -72,6 +72,12 @@ def test_the_rate_is_limited_beyond_loopback_unless_told_otherwise(host: str, gi
     assert Settings(host=host, rate_limit=given).requests_per_minute == limit
 
 
+@pytest.mark.parametrize("name", ["DATA_DIR", "KEY", "SERVICE_HOST", "PORT_8000_TCP_PORT", "PREDICTOR_SERVICE_HOST"])
+def test_variables_of_others_are_passed_over(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"PURIFIER_{name}", "1")
+    assert Settings().max_waiting == 64
+
+
 def test_they_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         Settings().port = 1  # type: ignore[misc]

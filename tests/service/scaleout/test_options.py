@@ -28,7 +28,11 @@ def test_the_command_line_goes_before_the_environment(monkeypatch: pytest.Monkey
     ("arguments", "sentence"),
     [
         (["--replicas", "0"], "replicas is '0'; input should be greater than or equal to 1"),
-        (["--replicas", "3", "--max-replicas", "2"], "max_replicas is 2; allowed: at least the 3 replicas"),
+        (["--replicas", "1.0"], "replicas is '1.0'; allowed: a whole number"),
+        (
+            ["--replicas", "3", "--max-replicas", "2"],
+            "service.scaleout: max_replicas is 2; allowed: at least the 3 replicas",
+        ),
         (["--cpus", "nan"], "cpus is 'nan'; input should be a finite number"),
         (["--gpus", "2"], "gpus is '2'; input should be less than or equal to 1"),
         (["--replicas", "9999", "--cpus", "256"], "replicas is '9999'"),
@@ -42,6 +46,13 @@ def test_a_refusal_is_one_sentence(arguments: list[str], sentence: str, capsys: 
     error = capsys.readouterr().err
     assert sentence in error
     assert error.count("\n") == 1
+
+
+def test_no_option_is_advised_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--cpus", "0.5", "--host", "nosuch.invalid"]) == 2
+    error = capsys.readouterr().err
+    assert "set PURIFIER_ALLOW_ANONYMOUS=true" in error
+    assert "--allow-anonymous" not in error
 
 
 def test_models_that_are_not_there_are_refused(
