@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
+import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from service.errors import StartupError
+from service.errors import StartupError, shortened
 from training import data, verbs
 from training.config import AUTOENCODERS, GENERATIVE, ONE_ATTACK
 from training.errors import TrainingError
@@ -169,16 +171,20 @@ def _add_models_dir(command: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not allowed; a whole number of at least 1 is")
-    return value
+    if not re.fullmatch("[1-9][0-9]{0,8}", text):
+        raise argparse.ArgumentTypeError(f"{shortened(text)} was given; allowed: whole numbers from 1 to 999999999")
+    return int(text)
 
 
 def _share(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not (0 < value <= 1 or (value > 1 and value.is_integer())):
-        raise argparse.ArgumentTypeError(f"{text} is not allowed; a share above 0 and up to 1 is, or a whole number")
+        raise argparse.ArgumentTypeError(
+            f"{shortened(text)} was given; allowed: a share above 0 and up to 1, or a whole number"
+        )
     return value
 
 
