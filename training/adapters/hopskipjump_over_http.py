@@ -8,28 +8,36 @@ Needs the extra `art`, and no torch.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 import urllib.request
+from urllib.parse import urlsplit
 
 import numpy as np
-from art.attacks.evasion import HopSkipJump
 
+from service.errors import shortened
 from service.images import decode, encode_png
-from training.adapters.art import ServiceConnection, authorization, black_box_classifier
 
 _TIMEOUT_S = 30
+_REFUSED = 2
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Attack one shipped sample, and print what came of it; 1 where the service cannot be used."""
+    """Attack one shipped sample, and print what came of it.
+
+    Returns 1 where the service cannot be used, 2 where the URL is none or the extra is not installed.
+    """
     parser = argparse.ArgumentParser(prog="python -m training.adapters.hopskipjump_over_http")
-    parser.add_argument("url", help="of the service")
+    parser.add_argument("url", type=_url, help="of the service")
     parser.add_argument("--dataset", default="mnist")
     parser.add_argument("--defense", default="autoencoder", help="what stands before the classifier, or none")
     parser.add_argument("--sample", type=int, default=7, help="a shipped test image")
     parser.add_argument("--rounds", type=int, default=5, help="of HopSkipJump")
     parser.add_argument("--key", help="API key, where the service wants one")
     chosen = parser.parse_args(arguments)
+    if importlib.util.find_spec("art") is None:
+        print("art cannot be imported; pip install 'adversarial-purifier[art]'", file=sys.stderr)
+        return _REFUSED
     try:
         return _attack(chosen)
     except (OSError, RuntimeError) as error:
@@ -37,7 +45,23 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
+def _url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise argparse.ArgumentTypeError(f"{shortened(text)} was given; allowed: http://HOST:PORT or https://HOST:PORT")
+    return text
+
+
 def _attack(chosen: argparse.Namespace) -> int:
+    # After the check of the extra, which both need.
+    from art.attacks.evasion import HopSkipJump  # noqa: PLC0415
+
+    from training.adapters.art import ServiceConnection, authorization, black_box_classifier  # noqa: PLC0415
+
     address = f"{chosen.url.rstrip('/')}/samples/{chosen.dataset}/{chosen.sample}"
     asked = urllib.request.Request(address, headers=authorization(chosen.key))
     with ServiceConnection(chosen.url, dataset=chosen.dataset, defense=chosen.defense, key=chosen.key) as send:

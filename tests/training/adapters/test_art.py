@@ -128,6 +128,23 @@ def test_a_refusal_is_told_in_the_services_words(address: str) -> None:
         send(b"no picture")
 
 
+@pytest.mark.parametrize("url", ["x", "ftp://127.0.0.1", "http://", "http://127.0.0.1:port"])
+def test_the_example_refuses_what_is_no_address(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        hopskipjump_over_http.main([url])
+    assert refused.value.code == 2
+    assert f"'{url}' was given; allowed: http://HOST:PORT or https://HOST:PORT" in capsys.readouterr().err
+
+
+def test_without_the_extra_the_example_says_what_to_install() -> None:
+    module = "training.adapters.hopskipjump_over_http"
+    code = f"import runpy, sys; sys.modules['art'] = None; runpy.run_module('{module}', run_name='__main__')"
+    command = [sys.executable, "-c", code, "http://127.0.0.1:1"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert told.returncode == 2
+    assert told.stderr == "art cannot be imported; pip install 'adversarial-purifier[art]'\n"
+
+
 def test_the_example_attacks_a_sample(address: str, capsys: pytest.CaptureFixture[str]) -> None:
     np.random.seed(0)  # noqa: NPY002  (ART draws from the global state)
     assert hopskipjump_over_http.main([address, "--sample", "3", "--rounds", "1", "--defense", "none"]) == 0
