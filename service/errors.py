@@ -5,6 +5,7 @@ Every message quotes what was found and what is allowed, and is safe to show to 
 
 from __future__ import annotations
 
+import json
 from http import HTTPStatus
 from typing import ClassVar
 
@@ -160,7 +161,18 @@ class RecordsError(ServiceError):
 
 def shortened(value: object) -> str:
     """`repr` of what a client sent, in at most 80 ASCII characters, so that a message may quote anything."""
-    text = ascii(value)
+    return _cut(ascii(value))
+
+
+def shortened_json(value: object) -> str:
+    """A value of a client's JSON as JSON, in at most 80 ASCII characters."""
+    try:
+        return _cut(json.dumps(value))
+    except RecursionError:  # what could just be read may be too deep to be written
+        return "nested too deeply to be shown"
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _QUOTED else text[: _QUOTED - 3] + "..."
 
 

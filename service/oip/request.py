@@ -7,14 +7,16 @@ tensors: the JSON comes first, its length is told apart, and the tensors follow 
 from __future__ import annotations
 
 import json
+import sys
 import zlib
 from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
-from service.errors import BodyTooLargeError, MediaTypeError, TensorError, shortened
+from service.errors import BodyTooLargeError, MediaTypeError, TensorError, shortened, shortened_json
 
 # A full batch with noise has .7 MB as binary tensors and some 3 MB as JSON.
 MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -136,13 +138,18 @@ def read_json(data: bytes, shape: type[_Model]) -> _Model:
         # Not pydantic's own parser, which takes 100 times the text's size for lists of empty lists.
         return shape.model_validate(json.loads(data.decode(), object_pairs_hook=_each_key_once))
     except ValidationError as error:
-        items = error.errors(include_url=False)
-        sentences = [f"{_place(item['loc'])} is {shortened(item['input'])}: {item['msg']}" for item in items]
-        raise TensorError("; ".join(sentences[:_SHOWN_ERRORS])) from error
+        items = error.errors(include_url=False)[:_SHOWN_ERRORS]
+        raise TensorError("; ".join(map(_sentence, items))) from error
     except RecursionError as error:
         raise TensorError(f"the JSON of {len(data)} bytes is nested too deeply to be read") from error
-    except ValueError as error:
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise TensorError(f"the first {len(data)} bytes of the body are not JSON in UTF-8: {error}") from error
+    except ValueError as error:
+        # The only other one that Python raises: it reads no longer numbers.
+        most = sys.get_int_max_str_digits()
+        raise TensorError(
+            f"the JSON holds a whole number of more than {most} digits; allowed: at most these"
+        ) from error
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -165,7 +172,7 @@ def truth(parameters: Parameters, name: str, default: bool, place: str) -> bool:
     """A parameter that is true or false. Raises TensorError where it is neither."""
     value = parameters.get(name, default)
     if not isinstance(value, bool):
-        raise TensorError(f"{place} has {name} {shortened(value)}; allowed: true or false")
+        raise TensorError(f"{place} has {name} {shortened_json(value)}; allowed: true or false")
     return value
 
 
@@ -176,7 +183,7 @@ def whole_number(parameters: Parameters, name: str, limits: tuple[int, int], pla
         return None
     low, high = limits
     if type(value) is not int or not low <= value <= high:
-        raise TensorError(f"{place} has {name} {shortened(value)}; allowed: a whole number from {low} to {high}")
+        raise TensorError(f"{place} has {name} {shortened_json(value)}; allowed: a whole number from {low} to {high}")
     return value
 
 
@@ -208,5 +215,11 @@ def _refuse_twice(kind: str, names: list[str]) -> None:
             raise TensorError(f"{kind} {shortened(name)} is given {count} times; allowed: once")
 
 
-def _place(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location) or "the JSON"
+def _sentence(item: ErrorDetails) -> str:
+    place = ".".join(map(str, item["loc"])) or "the JSON"
+    if item["type"] == "missing":
+        return f"{place} is missing"
+    found = f"{place} is {shortened_json(item['input'])}"
+    if item["type"] in {"model_type", "dict_type"}:
+        return f"{found}; allowed: an object"
+    return f"{found}: {item['msg']}"

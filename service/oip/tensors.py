@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from service.errors import TensorError, shortened
+from service.errors import TensorError, shortened, shortened_json
 from service.manifest import TensorSpec
 from service.oip.request import InputTensor
 
@@ -64,7 +64,9 @@ def _from_json(data: list[Any], shape: tuple[int, ...], place: str) -> FloatArra
         )
     for value in flat:
         if type(value) not in {int, float}:
-            raise TensorError(f"{place} holds {shortened(value)}; allowed: numbers, flat or nested as the shape says")
+            raise TensorError(
+                f"{place} holds {shortened_json(value)}; allowed: numbers, flat or nested as the shape says"
+            )
     try:
         # A value that is too large for float32 becomes infinite, and is refused as such.
         with np.errstate(over="ignore"):
@@ -79,7 +81,7 @@ def _flat(data: list[Any], shape: tuple[int, ...], place: str) -> list[Any]:
     for size in shape:
         for part in level:
             if not isinstance(part, list) or len(part) != size:
-                found = f"a list of {len(part)}" if isinstance(part, list) else shortened(part)
+                found = f"a list of {len(part)}" if isinstance(part, list) else shortened_json(part)
                 raise TensorError(f"{place} holds {found}; allowed: lists nested as shape {list(shape)} says")
         level = [item for part in level for item in part]
     return level

@@ -161,6 +161,13 @@ def test_a_bomb_is_not_unpacked() -> None:
         tracemalloc.stop()
 
 
+def test_no_depth_exhausts_the_stack_where_it_is_quoted() -> None:
+    for depth in range(900, 1000):
+        for inner in ("[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth):
+            with pytest.raises(TensorError):
+                read_json(f'{{"inputs": {inner}, "id": {inner}}}'.encode(), InferRequest)
+
+
 def test_many_faults_are_told_in_few_words() -> None:
     with pytest.raises(ServiceError) as caught:
         read_json(json.dumps({"inputs": [{"shape": ["a"] * 8}] * 8}).encode(), InferRequest)

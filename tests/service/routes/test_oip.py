@@ -188,10 +188,16 @@ GZIP = {"Content-Encoding": "gzip"}
 HOSTILE: dict[str, Hostile] = {
     "nothing": Hostile(400, "the first 0 bytes of the body are not JSON"),
     "not UTF-8": Hostile(400, "not JSON in UTF-8", b'{"id": "\xff\xfe"}'),
-    "a list": Hostile(400, "the JSON is [1]", b"[1]"),
+    "a list": Hostile(400, "the JSON is [1]; allowed: an object", b"[1]"),
+    "null": Hostile(400, "the JSON is null; allowed: an object", b"null"),
+    "no object of an input": Hostile(400, "inputs.0 is true; allowed: an object", b'{"inputs": [true]}'),
+    "a list of parameters": Hostile(400, "parameters is []; allowed: an object", asking(parameters=[])),
+    "nothing asked": Hostile(400, "inputs is missing", b'{"id": "7"}'),
     "deep": Hostile(400, "nested too deeply", b"[" * 1_000_000),
     "deep data": Hostile(400, "a list of 1; allowed: lists nested as", changed(data=json.loads("[" * 500 + "]" * 500))),
-    "a number of 9,999 digits": Hostile(400, "not JSON", b'{"id": ' + b"9" * 9999 + b"}"),
+    "a number of 9,999 digits": Hostile(
+        400, "a whole number of more than 4300 digits", b'{"id": ' + b"9" * 9999 + b"}"
+    ),
     "no inputs": Hostile(400, "inputs is []", b'{"inputs": []}'),
     "9 inputs": Hostile(400, "at most 8", json.dumps({"inputs": [entry(digits(3))] * 9}).encode()),
     "a million outputs": Hostile(400, "at most 8", asking(outputs=[{}] * 1_000_000)),
@@ -221,11 +227,11 @@ HOSTILE: dict[str, Hostile] = {
     "a shape that overflows": Hostile(400, "allowed: [N, 1, 28, 28]", changed(shape=[2**32, 2**32, 28, 28])),
     "a flat shape": Hostile(400, "shape [1568]", changed(shape=[1568])),
     "a long shape": Hostile(400, "at most 8", changed(shape=[1] * 100_000)),
-    "a shape of truths": Hostile(400, "inputs.0.shape.0 is True", changed(shape=[True, 1, 28, 28])),
+    "a shape of truths": Hostile(400, "inputs.0.shape.0 is true", changed(shape=[True, 1, 28, 28])),
     "too few values": Hostile(400, "has 3 values; allowed: 1568", changed(data=[0, 0, 0])),
     "ragged": Hostile(400, "a list of 3; allowed: lists nested as", changed(data=[[1, 2, 3], [1]])),
-    "texts": Hostile(400, "holds '0'; allowed: numbers", changed(data=["0"] * 1568)),
-    "truths": Hostile(400, "holds True; allowed: numbers", changed(data=[True] * 1568)),
+    "texts": Hostile(400, 'holds "0"; allowed: numbers', changed(data=["0"] * 1568)),
+    "truths": Hostile(400, "holds true; allowed: numbers", changed(data=[True] * 1568)),
     "a number beyond float64": Hostile(400, "too large for FP32", changed(data=[10**400] * 1568)),
     "a number beyond float32": Hostile(400, "holds inf at [0, 0, 0, 0]", changed(data=[1e300] * 1568)),
     "NaN": Hostile(400, "holds nan at [0, 0, 2, 1]; allowed: finite, from 0 to 1", pixel(float("nan"))),
@@ -252,8 +258,8 @@ HOSTILE: dict[str, Hostile] = {
     "a header length one short": Hostile(400, "not JSON", BINARY, headers={HEADER: str(int(LENGTH[HEADER]) - 1)}),
     "no header length": Hostile(400, "not JSON", BINARY),
     "a seed beyond": Hostile(400, "from 0 to 4294967295", asking(parameters={"seed": 2**32})),
-    "a seed of text": Hostile(400, "seed '7'", asking(parameters={"seed": "7"})),
-    "a seed of nothing": Hostile(400, "seed None", asking(parameters={"seed": None})),
+    "a seed of text": Hostile(400, 'seed "7"', asking(parameters={"seed": "7"})),
+    "a seed of nothing": Hostile(400, "seed null", asking(parameters={"seed": None})),
     "a seed without noise": Hostile(
         400, "mnist-classifier has no noise", asking(parameters={"seed": 7}), f"{CLASSIFIER}/infer"
     ),
@@ -278,7 +284,7 @@ HOSTILE: dict[str, Hostile] = {
     "binary_data of text": Hostile(
         400, "true or false", asking(outputs=[{"name": "logits", "parameters": {"binary_data": "yes"}}])
     ),
-    "half a character": Hostile(400, "id is '\\ud800'", asking(id="\ud800")),
+    "half a character": Hostile(400, 'id is "\\ud800"', asking(id="\ud800")),
     "a long id": Hostile(400, "256", asking(id="a" * 257)),
     "5 MB": Hostile(413, "allowed: at most 4194304 bytes", bytes(5_000_000)),
     "a bomb": Hostile(413, "more than 4194304 bytes unpacked", gzip.compress(bytes(50_000_000)), headers=GZIP),
@@ -292,7 +298,7 @@ HOSTILE: dict[str, Hostile] = {
     "a model of bytes": Hostile(404, "unknown model", asking(), "/v2/models/%ff%00/infer"),
     "another version": Hostile(404, "unknown version '2'; allowed: 1", asking(), f"{PIPELINE}/versions/2/infer"),
     "a query": Hostile(422, "unknown query parameter 'seed'", asking(), f"{PIPELINE}/infer?seed=7"),
-    "an index of half the models": Hostile(400, "ready is 'half'", b'{"ready": "half"}', "/v2/repository/index"),
+    "an index of half the models": Hostile(400, 'ready is "half"', b'{"ready": "half"}', "/v2/repository/index"),
 }
 
 
