@@ -23,18 +23,17 @@ class SampleSet:
     images: np.ndarray[Any, np.dtype[np.uint8]]
     labels: np.ndarray[Any, np.dtype[np.int64]]
 
-    def checked(self, index: int) -> int:
-        """The index, where there is such a sample.
+    def checked(self, index: str) -> int:
+        """The index that is spelt so, in digits alone, where there is such a sample.
 
         Raises:
             ParameterError: there is none.
         """
-        if not 0 <= index < len(self.labels):
-            allowed = f"0 to {len(self.labels) - 1}"
-            raise ParameterError(
-                f"sample {shortened(index)} of {self.entry.dataset} does not exist; allowed: {allowed}"
-            )
-        return index
+        count = len(self.labels)
+        if index not in map(str, range(count)):
+            where = f"with dataset={self.entry.dataset}"
+            raise ParameterError(f"sample is {shortened(index)} {where}; allowed: 0 to {count - 1}")
+        return int(index)
 
 
 def read_samples(folder: Path, entry: Samples) -> SampleSet:

@@ -163,9 +163,11 @@ class Attack:
         return Plan(self, chosen, self._completed(settings))
 
     def _parsed(self, parameter: Parameter, value: Any, norm: Norm) -> Value:
+        # Text must be in digits alone: pydantic would read 1.0 and 1_0 too, as 1 and 10.
+        loose = parameter.type == "integer" and isinstance(value, str) and not (value.isascii() and value.isdecimal())
         try:
             parsed = parameter.adapter.validate_python(value)
-            if parsed is not None and (parameter.maximum is None or parsed <= parameter.maximum):
+            if not (loose or parsed is None) and (parameter.maximum is None or parsed <= parameter.maximum):
                 # Adding 0.0 makes 0.0 of -0.0, which passes for a limit of 0 and turns [-eps, eps] about.
                 return parsed + 0.0 if isinstance(parsed, float) else parsed
         except ValidationError:

@@ -15,6 +15,7 @@ from service.routes.documentation import png, refusals
 from service.routes.routing import Router
 from service.schemas.catalogue import SampleAnswer, SamplesAnswer, SampleSetAnswer
 from service.schemas.queries import SampleQuery, SamplesQuery
+from service.schemas.values import SampleIndex
 
 router = Router(tags=["samples"])
 HEADERS = {"X-Label": "the true class, 0 to 9", "X-Class-Name": "its name"}
@@ -59,7 +60,7 @@ def _listing(catalog: Catalog, dataset: str) -> SampleSetAnswer:
 async def get_sample(
     catalog: Models,
     dataset: Annotated[str, Path(description="data set; GET /models lists them")],
-    n: Annotated[int, Path(description="index in GET /samples")],
+    n: Annotated[SampleIndex, Path(description="index in GET /samples")],
     query: Annotated[SampleQuery, Query()],
 ) -> Response:
     """One shipped test image."""

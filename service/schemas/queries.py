@@ -12,7 +12,7 @@ from service.attempt import MAX_EOT, Target
 from service.benchmark import STAGE_S
 from service.catalog import DEFAULT_DEFENSE
 from service.errors import shortened
-from service.schemas.values import Dataset, DefenseName, Label, Seed, WholeNumber
+from service.schemas.values import Dataset, DefenseName, Label, SampleIndex, Seed, WholeNumber
 
 MAX_BENCHMARK_IMAGES = 6400
 
@@ -69,8 +69,8 @@ class AttackQuery(DatasetQuery):
 
     model_config = ConfigDict(extra="allow")
 
-    sample: int | None = Field(
-        None, ge=0, description="attack this shipped test image (GET /samples) in place of a body"
+    sample: SampleIndex | None = Field(
+        None, description="attack this shipped test image (GET /samples) in place of a body"
     )
     method: Method = Field("pgd", description="the attack; GET /attacks lists them with their parameters")
     norm: Norm | None = Field(

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError, core_schema
 
 
@@ -22,12 +30,18 @@ class WholeNumber:
         return core_schema.no_info_wrap_validator_function(self._checked, within)
 
     def _checked(self, value: Any, check: core_schema.ValidatorFunctionWrapHandler) -> Any:
+        """Text must be in digits alone: pydantic would read 1.0 and 1_0 too, as 1 and 10."""
+        refused = PydanticCustomError("not_allowed", f"allowed: a whole number, {self.least} to {self.most}")
+        if isinstance(value, str) and not (value.isascii() and value.isdecimal()):
+            raise refused
         try:
             return check(value)
         except ValidationError as error:
-            raise PydanticCustomError("not_allowed", f"allowed: a whole number, {self.least} to {self.most}") from error
+            raise refused from error
 
 
+# As it was spelt: how many samples there are depends on the data set, whose `SampleSet` checks the number.
+SampleIndex = Annotated[str, WithJsonSchema({"type": "integer", "minimum": 0})]
 Dataset = Annotated[str, Field(description="data set: `mnist` or `fashion-mnist`; GET /models lists them")]
 DefenseName = Annotated[
     str,

@@ -232,8 +232,8 @@ def test_unknown_names_are_errors_that_say_what_is_allowed(catalog: Catalog) -> 
         catalog.purifier("mnist", "x")
     with pytest.raises(ParameterError, match="no gradient is shipped for defense 'puvae' of mnist"):
         catalog.white_box("mnist", "puvae")
-    with pytest.raises(ParameterError, match="sample 30 of mnist does not exist; allowed: 0 to 29"):
-        catalog.samples("mnist").checked(30)
+    with pytest.raises(ParameterError, match="sample is '30' with dataset=mnist; allowed: 0 to 29"):
+        catalog.samples("mnist").checked("30")
 
 
 def change(models_dir: Path, tmp_path: Path, edit: Callable[[dict[str, Any]], None]) -> Path:

@@ -193,7 +193,17 @@ HOSTILE: dict[str, Hostile] = {
     "a pipeline without purifier": Hostile(422, "needs a defense", path="/attack?target=pipeline&defense=none"),
     "a body and a sample": Hostile(422, "both a body and a sample are given", path="/attack?sample=1"),
     "no body and no sample": Hostile(422, "neither a body nor a sample is given", path="/attack", content=nothing),
-    "a sample beyond": Hostile(422, "sample 30 of mnist", path="/attack?sample=30", content=nothing),
+    "a sample beyond": Hostile(
+        422, "sample is '30' with dataset=mnist; allowed: 0 to 29", path="/attack?sample=30", content=nothing
+    ),
+    "a sample of no number": Hostile(422, "allowed: 0 to 29", path="/attack?sample=NaN", content=nothing),
+    "a sample and a half": Hostile(422, "sample is '1.0'", path="/attack?sample=1.0", content=nothing),
+    "steps in groups": Hostile(
+        422, "steps is '1_0' with method=pgd and norm=linf; allowed: 1 to", path="/attack?steps=1_0"
+    ),
+    "steps of a fraction": Hostile(422, "steps is '1.0'", path="/attack?steps=1.0"),
+    "a seed in groups": Hostile(422, "seed is '1_0'; allowed: a whole number, 0", path="/classify?seed=1_0"),
+    "draws of a fraction": Hostile(422, "eot is '1.0'; allowed: a whole", path="/attack?eot=1.0&target=pipeline"),
     "a sample below": Hostile(422, "sample is '-1'", path="/attack?sample=-1", content=nothing),
     "an attack on a web page": Hostile(422, "not a readable image", path="/attack", content=lambda: b"<html>"),
     "an attack on text": Hostile(415, "allowed", path="/attack", headers={"content-type": "text/plain"}),
@@ -220,7 +230,11 @@ HOSTILE: dict[str, Hostile] = {
     "a path that is not there": Hostile(404, "there is nothing here", path="/nowhere", method="GET"),
     "a path of no UTF-8": Hostile(404, "there is nothing here", path="/%ff%fe", method="GET"),
     "the wrong method": Hostile(405, "allowed here: POST", path="/classify", method="GET"),
-    "a sample of words": Hostile(422, "n is 'one'", path="/samples/mnist/one", method="GET"),
+    "a sample of words": Hostile(
+        404, "sample is 'one' with dataset=mnist; allowed: 0 to 29", path="/samples/mnist/one", method="GET"
+    ),
+    "a sample in groups": Hostile(404, "allowed: 0 to 29", path="/samples/mnist/1_0", method="GET"),
+    "a sample of a fraction": Hostile(404, "allowed: 0 to 29", path="/samples/mnist/1.0", method="GET"),
     "a sample far away": Hostile(404, "allowed: 0 to 29", path="/samples/mnist/30", method="GET"),
     "a sample before the first": Hostile(404, "allowed: 0 to 29", path="/samples/mnist/-1", method="GET"),
     "a sample of a huge number": Hostile(404, "allowed", path="/samples/mnist/" + 30 * "9", method="GET"),
