@@ -1,5 +1,7 @@
 """What frames the pixels of a PNG or JPEG: chunks and segments, read before any pixel is unpacked. Knows no Pillow.
 
+Pillow walks through the pieces of a picture in Python, so that millions of empty ones would hold up the process.
+
 Pillow takes a PNG whose rows are missing (they are black then), whose pixels do not fit their checksum, or that has
 a second header with another size; this does not. A JPEG has no checksum: a changed bit in its scan, or a scan that
 stops short before the end mark, makes other pixels and cannot be told.
@@ -11,17 +13,35 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
+from itertools import islice
 
 from service.errors import ImageError
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+# The largest picture that is taken, in chunks of 4 KiB, has 8,193; encoders write larger ones.
+MAX_PIECES = 10_000
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 # First column, first row, and the steps to the next ones, of each pass of an interlaced PNG (Adam7).
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _AT_ONCE = ((0, 0, 1, 1),)
 # The markers that a length follows, and the end mark. In a scan 0xff is followed by 0 or a restart marker.
 _SEGMENT = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")
+# Those of them that tell a length to Pillow, which steps over JPG and the end mark as over bare markers.
+_MEASURED = re.compile(rb"\xff[\xc0-\xc7\xc9-\xcf\xda-\xef\xfe]")
 _END, _SCAN = b"\xd9", b"\xda"
+
+
+def check_pieces(data: bytes) -> None:
+    """A picture is not in too many pieces: chunks of a PNG, segments and bytes between them before a JPEG's first scan.
+
+    `data` is anything that begins as a PNG or JPEG does.
+
+    Raises:
+        ImageError: it is.
+    """
+    ends = _chunk_ends(data) if data.startswith(PNG) else _segment_ends(data)
+    if sum(1 for _ in islice(ends, MAX_PIECES + 1)) > MAX_PIECES:
+        raise ImageError(f"the image is in more than {MAX_PIECES} chunks or segments; allowed: at most so many")
 
 
 def check_png(data: bytes) -> None:
@@ -71,6 +91,25 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
             raise _damaged(f"its chunk {kind!r} at byte {place} does not fit its checksum")
         yield kind, view[place + 8 : end]
         place = end + 4
+
+
+def _chunk_ends(png: bytes) -> Iterator[int]:
+    place, kind = len(PNG), b""
+    while place + 8 <= len(png) and kind != b"IEND":
+        kind = png[place + 4 : place + 8]
+        place += 12 + int.from_bytes(png[place : place + 4])
+        yield place
+
+
+def _segment_ends(jpeg: bytes) -> Iterator[int]:
+    """As Pillow steps: over segments that tell their length, over other markers, and over what is none byte by byte."""
+    place = 2
+    while place + 1 < len(jpeg) and (marker := jpeg[place : place + 2]) != b"\xff" + _SCAN:
+        if _MEASURED.match(marker):
+            place += 2 + int.from_bytes(jpeg[place + 2 : place + 4])
+        else:
+            place += 2 if marker[0] == 0xFF != marker[1] else 1
+        yield place
 
 
 def _unpacked_bytes(header: bytes) -> int:

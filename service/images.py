@@ -95,6 +95,8 @@ def _open(data: bytes) -> Image.Image:
     """The decoded picture, upright, of a mode that NumPy can read as luminance: L, or 16-bit grey."""
     # Pillow's decoders raise whatever they stumble over in hostile bytes (OSError, SyntaxError, struct.error,
     # zlib.error, KeyError, ...), hence the broad clause around nothing but Pillow.
+    if data.startswith(tuple(_FORMATS)):
+        framing.check_pieces(data)
     try:
         kind = next(kind for signature, kind in _FORMATS.items() if data.startswith(signature))
         image = kind(io.BytesIO(data))

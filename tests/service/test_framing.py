@@ -49,6 +49,36 @@ def test_a_png_that_seems_small_and_is_not_is_refused_before_its_pixels_are_unpa
         images.decode(data)
 
 
+def _jpeg_with(junk: bytes) -> bytes:
+    sound = picture(Image.new("L", (28, 28), 200), "JPEG")
+    return sound[:2] + junk + sound[2:]
+
+
+@pytest.mark.parametrize(
+    ("one", "flood"),
+    [
+        (whole(header(*SMALL), chunk(b"teSt"), pixels(28 * 29)),
+         whole(header(*SMALL), *[chunk(b"teSt")] * 10_000, pixels(28 * 29))),
+        *((_jpeg_with(junk), _jpeg_with(junk * 10_000)) for junk in (
+            b"\xff\xfe\x00\x02", b"\xff", b"\xff\xd8", b"\xff\xd0", b"\xff\x00", b"\xff\xd9", b"\xff\xf0")),
+        (_jpeg_with(b"\xff\xd8" + bytes(1)), _jpeg_with(b"\xff\xd8" + bytes(10_000))),
+    ],
+    ids=["chunks", "segments", "fill bytes", "starts", "restarts", "escaped", "ends", "reserved", "zeros"],
+)  # fmt: skip
+def test_a_picture_in_very_many_pieces_is_refused_before_pillow_walks_through_them(
+    one: bytes, flood: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    framing.check_pieces(one)
+    monkeypatch.setattr(images, "_FORMATS", dict.fromkeys(images._FORMATS, lambda _: pytest.fail("opened")))
+    with pytest.raises(ImageError, match="more than 10000 chunks or segments"):
+        images.decode(flood)
+
+
+def test_what_follows_a_pictures_end_is_no_piece_of_it() -> None:
+    for sound in (digit(), _jpeg_with(b"")):
+        assert np.array_equal(images.decode(sound + bytes(200_000)), images.decode(sound))
+
+
 def test_no_changed_bit_of_a_png_changes_its_pixels() -> None:
     sound = digit()
     expected = images.decode(sound)
