@@ -22,6 +22,18 @@ name is nearly one of these.
 | variable | default | allowed | what it does |
 |---|---|---|---|
 """
+_OTHERS = """
+Variables that others read:
+
+| variable | who reads it | what it does |
+|---|---|---|
+| `FORWARDED_ALLOW_IPS` | uvicorn | addresses of proxies whose `X-Forwarded-For` is believed; default: 127.0.0.1 |
+| `OTEL_EXPORTER_OTLP_ENDPOINT` | OpenTelemetry | where traces go with `PURIFIER_OTEL=true` |
+| `ORT_DISABLE_TELEMETRY` | ONNX Runtime | `0` turns on its telemetry, which is off here |
+| `PUBLISH`, `PORT`, `GRAFANA_PORT` | `docker-compose.yml` | where nginx and Grafana listen on the host |
+| `PURIFIER_DATA_DIR` | `python -m training` | the folder of the data sets; without it torchvision downloads them |
+| `RAY_AUTH_TOKEN` | Ray | what its processes ask of each other: [scale.md](scale.md) |
+"""
 _SIGNS = {Ge: "≥", Gt: ">", Le: "≤", Lt: "<"}
 
 
@@ -31,7 +43,7 @@ def table() -> str:
         f"| `{ENV_PREFIX}{name.upper()}` | {_default(field)} | {_allowed(field)} | {_about(field)} |"
         for name, field in Settings.model_fields.items()
     ]
-    return _INTRODUCTION + "\n".join(rows) + "\n"
+    return _INTRODUCTION + "\n".join(rows) + "\n" + _OTHERS
 
 
 def _default(field: FieldInfo) -> str:

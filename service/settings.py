@@ -87,7 +87,7 @@ class Settings(BaseSettings):
         le=256,
         description="at most so many images are computed together; a request of /v2 may hold more, alone",
     )
-    max_waiting: Whole = Field(64, ge=1, le=10_000, description="and how many may wait; more are answered 503")
+    max_waiting: Whole = Field(64, ge=1, le=10_000, description="requests that may wait to be computed; more get 503")
     request_timeout_s: float = Field(
         10,
         gt=0,
@@ -103,10 +103,10 @@ class Settings(BaseSettings):
         gt=0,
         le=3600,
         allow_inf_nan=False,
-        description="what asks for such a defense, or its graphs in /v2, and takes longer gets 504",
+        description="a request for such a defense, or for its graphs in /v2, that takes longer gets 504",
     )
     workers: Whole = Field(
-        2, ge=1, le=64, description="pictures that are decoded at once, except small ones; max_waiting may wait"
+        2, ge=1, le=64, description="large pictures that are decoded at once; max_waiting more may wait"
     )
     max_waiting_attacks: Whole = Field(
         64, ge=0, le=1000, description="attacks and benchmarks run one at a time; how many may wait; more get 503"
@@ -119,7 +119,7 @@ class Settings(BaseSettings):
         ge=0,
         le=300,
         allow_inf_nan=False,
-        description="after SIGTERM: /readyz says 503 so long before the end",
+        description="so long after SIGTERM /readyz says 503 while requests are still answered",
     )
     shutdown_timeout_s: Whole = Field(30, ge=1, le=600, description="requests in flight get so long to finish")
     keep_alive_s: Whole = Field(30, ge=1, le=600, description="an idle connection is kept so long")
