@@ -151,6 +151,10 @@ class Catalog:
         """The execution provider that a graph runs on; None while it is not loaded."""
         return self._sessions.provider(graph)
 
+    def refused(self, graph: manifests.Graph) -> str:
+        """Why a graph could not be opened when it was last asked for; empty where nothing is known against it."""
+        return self._sessions.refused(graph)
+
     def classifier(self, dataset: str, defense: str = NO_DEFENSE, precision: Precision | None = None) -> Classifier:
         """The classifier that answers for a defense, in the precision that is served unless another is named.
 

@@ -29,6 +29,7 @@ class Sessions:
         self._folder = folder
         self._runtime = runtime
         self._open: dict[str, Session] = {}
+        self._refused: dict[str, str] = {}
         self._opening = Lock()
 
     def of(self, graph: Graph) -> Session:
@@ -45,7 +46,12 @@ class Sessions:
             session = self._open.get(graph.name)
             if session is None:
                 # In a context of its own: whoever asks first and gives up does not interrupt the opening.
-                session = Context().run(self._opened, graph)
+                try:
+                    session = Context().run(self._opened, graph)
+                except GraphError as error:
+                    self._refused[graph.name] = str(error)
+                    raise
+                self._refused.pop(graph.name, None)
                 self._open[graph.name] = session
         return session
 
@@ -63,6 +69,10 @@ class Sessions:
                 f"graph {graph.name!r} cannot be opened: {_why(error)}; the server's log says more"
             ) from error
         return session
+
+    def refused(self, graph: Graph) -> str:
+        """Why a graph could not be opened when it was last asked for; empty where nothing is known against it."""
+        return self._refused.get(graph.name, "")
 
     def provider(self, graph: Graph) -> str | None:
         """The execution provider that a graph runs on; None while it is not open."""

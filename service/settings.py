@@ -23,7 +23,7 @@ _MEBIBYTE = 1024 * 1024
 _RATE_BEYOND_LOOPBACK = 600
 # How alike a variable must be to a setting to be taken for a slip. Others may be someone else's: training has one, and
 # Kubernetes names services in variables.
-_ALIKE = 0.7
+_ALIKE = 0.85
 _HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$", max_length=253)]
 _Origin = Annotated[str, StringConstraints(pattern=r"^(\*|https?://[a-z0-9.\[\]:-]+)$")]
 

@@ -86,11 +86,15 @@ async def ready(state: State) -> dict[str, bool]:
     openapi_extra=_INDEX_BODY,
 )
 async def index(request: Request, state: State, catalog: Models) -> list[dict[str, str]]:
-    """The models; all of them can be asked."""
+    """The models; what could not be opened when it was last asked for is unavailable, with the reason."""
     body = await _body(request, state)
     if body:
         read_json(body, IndexRequest)
-    return [{"name": name, "version": VERSION, "state": "READY", "reason": ""} for name in offered(catalog)]
+    reasons = {name: catalog.refused(model.graph) for name, model in offered(catalog).items()}
+    return [
+        {"name": name, "version": VERSION, "state": "UNAVAILABLE" if reason else "READY", "reason": reason}
+        for name, reason in reasons.items()
+    ]
 
 
 @router.get("/models/stats")
@@ -106,10 +110,10 @@ async def metadata(model: Named) -> dict[str, Any]:
 
 
 @_model.get("/ready")
-async def model_ready(state: State, model: Named) -> dict[str, Any]:
-    """Whether the model can be asked."""
+async def model_ready(state: State, catalog: Models, model: Named) -> dict[str, Any]:
+    """Whether requests are welcome, and the model could be opened if it was asked for."""
     state.ready()
-    return {"name": model.name, "ready": True}
+    return {"name": model.name, "ready": not catalog.refused(model.graph)}
 
 
 @_model.get("/config")

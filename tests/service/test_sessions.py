@@ -86,6 +86,26 @@ def test_what_asks_for_a_changed_file_is_told_and_all_else_is_served(
     assert client.get("/readyz").status_code == 200
 
 
+def test_what_could_not_be_opened_is_told_as_unavailable_until_it_is_restored(
+    client: TestClient, folder: Path, models_dir: Path
+) -> None:
+    path = (folder / puvae(folder).file).with_suffix(".bin")
+    name = "mnist-purifier-puvae"
+
+    def told() -> tuple[bool, str, str]:
+        (entry,) = [entry for entry in client.post("/v2/repository/index").json() if entry["name"] == name]
+        return client.get(f"/v2/models/{name}/ready").json()["ready"], entry["state"], entry["reason"]
+
+    assert told() == (True, "READY", "")
+    zeroed(path)
+    ASKING["/v2"](client)
+    ready, state, reason = told()
+    assert (ready, state, "cannot be opened" in reason) == (False, "UNAVAILABLE", True)
+    shutil.copy((models_dir / puvae(folder).file).with_suffix(".bin"), path)
+    assert ASKING["/v2"](client).status_code == 200
+    assert told() == (True, "READY", "")
+
+
 def cut(folder: Path, file: str) -> None:
     """Half of the file, which the manifest takes for the whole."""
     path = folder / file

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from service.app import create_app
@@ -17,6 +18,7 @@ from service.manifest import Manifest
 from service.oip.models import find, offered
 from service.settings import Settings
 from tests.service.asking import assert_problem
+from tests.service.gates import state_of
 
 _watched: list[list[str]] = []
 
@@ -118,6 +120,11 @@ ROUTES = (
 
 @pytest.mark.parametrize(("method", "route"), ROUTES)
 def test_a_hostile_name_is_unknown_and_touches_no_file(client: TestClient, method: str, route: str) -> None:
+    app = client.app
+    assert isinstance(app, FastAPI)
+    catalog = state_of(app).catalog
+    assert catalog is not None
+    catalog.warm_rest()  # else the service may open graphs meanwhile, which it does behind readiness
     for found, name in HOSTILE_NAMES.items():
         with no_file_is_touched():
             answer = client.request(method, route.format(name))
