@@ -20,6 +20,7 @@ from service.errors import ImageError
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 # The largest picture that is taken, in chunks of 4 KiB, has 8,193; encoders write larger ones.
 MAX_PIECES = 10_000
+_SLICE = 4096
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 # First column, first row, and the steps to the next ones, of each pass of an interlaced PNG (Adam7).
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
@@ -52,21 +53,17 @@ def check_png(data: bytes) -> None:
     Raises:
         ImageError: the PNG is damaged or truncated, or has another header.
     """
-    header, pixels = b"", []
+    header, unpacked = b"", 0
+    unpacker = zlib.decompressobj()
     for n, (kind, content) in enumerate(_chunks(data)):
         if (kind == b"IHDR") != (n == 0):
             raise ImageError(f"chunk {n} of the PNG image is {kind!r}; allowed: one IHDR, which is the first chunk")
         if n == 0:
             header = bytes(content)
         elif kind == b"IDAT":
-            pixels.append(content)
-    wanted = _unpacked_bytes(header)
-    try:
-        found = len(zlib.decompressobj().decompress(b"".join(pixels), wanted))
-    except zlib.error as error:
-        raise _damaged("its pixels cannot be unpacked") from error
-    if found < wanted:
-        raise _damaged(f"it has {found} bytes of pixels where its header asks for {wanted}")
+            unpacked += _unpacked(unpacker, content, _wanted(header) - unpacked)
+    if unpacked < _wanted(header):
+        raise _damaged(f"it has {unpacked} bytes of pixels where its header asks for {_wanted(header)}")
 
 
 def scans(jpeg: bytes) -> int:
@@ -112,7 +109,19 @@ def _segment_ends(jpeg: bytes) -> Iterator[int]:
         yield place
 
 
-def _unpacked_bytes(header: bytes) -> int:
+def _unpacked(unpacker: zlib._Decompress, packed: memoryview, most: int) -> int:
+    """How many bytes these are, up to `most`; of a slice at a time, so that few are held."""
+    found = 0
+    try:
+        for start in range(0, len(packed), _SLICE):
+            if found < most:
+                found += len(unpacker.decompress(packed[start : start + _SLICE], most - found))
+    except zlib.error as error:
+        raise _damaged("its pixels cannot be unpacked") from error
+    return found
+
+
+def _wanted(header: bytes) -> int:
     """Bytes of all rows as they are packed: each begins with one for its filter, and is filled up to whole bytes."""
     width, height, depth, colour, interlaced = struct.unpack_from(">IIBBxxB", header)
     total = 0
