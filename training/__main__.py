@@ -167,7 +167,7 @@ def _add_device(command: argparse.ArgumentParser) -> None:
 
 
 def _add_models_dir(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--models-dir", type=Path, default=verbs.MODELS)
+    command.add_argument("--models-dir", type=Path, default=Path("models"))
 
 
 def _positive(text: str) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from service.catalog import DEFAULT_DEFENSE
 from service.manifest import Manifest
-from training import precisions, protocols, row_checks
+from training import precisions, protocols, row_checks, row_files
 from training.errors import EvaluationError
 from training.outcome import FAILED, Outcome, Verdict
 from training.probes import Probes
@@ -110,11 +110,12 @@ def broken_ball(manifest: Manifest, dataset: str, why: str) -> Check:
 def save(models: Path, checks: Iterable[Check]) -> None:
     """Put checks in the place of those of the same defense and number; the file is replaced in one step."""
     path = models / FILE_NAME
-    merged = {(check.dataset, check.defense, check.number): check for check in [*read(path), *checks]}
-    temporary = path.with_suffix(".tmp")
-    ordered = [asdict(merged[place]) for place in sorted(merged)]
-    temporary.write_text(json.dumps(ordered, indent=2, ensure_ascii=False) + "\n")
-    temporary.replace(path)
+    with row_files.alone(models):
+        merged = {(check.dataset, check.defense, check.number): check for check in [*read(path), *checks]}
+        temporary = path.with_suffix(".tmp")
+        ordered = [asdict(merged[place]) for place in sorted(merged)]
+        temporary.write_text(json.dumps(ordered, indent=2, ensure_ascii=False) + "\n")
+        temporary.replace(path)
 
 
 def read(path: Path) -> list[Check]:

@@ -127,8 +127,7 @@ def _measure(bench: TestBench, ledger: Ledger, measurement: Measurement, *, agai
 def _worst_case(bench: TestBench, ledger: Ledger, plan: list[Measurement], defense: str, *, again: bool) -> Row:
     """An image counts as right only if it is under every attack of the plan within the defense's budget (check 10).
 
-    It stands on the images that all of them got. The row's `restarts` says how many attacks these are; rows of another
-    number of attacks are outdated.
+    It stands on the images that all of them got. The row's `restarts` says how many attacks these are.
     """
     view = zero_noise(defense)
     eps = protocols.budget(bench.victim.dataset, defense)
@@ -136,7 +135,6 @@ def _worst_case(bench: TestBench, ledger: Ledger, plan: list[Measurement], defen
     n = min(*specs.values(), len(bench.test))
     attack = AttackSpec("worst_case", eps, steps=0, restarts=len(specs), defense=defense)
     blank = ledger.blank(attack, view, n)
-    ledger.drop(lambda row: (row.attack, row.defense) == (attack.attack, defense) and row.restarts != len(specs))
     row = ledger.find(blank)
     if row is None or again:
         labels = bench.labels(n)

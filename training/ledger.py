@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from service.manifest import Manifest
-from training import confusions, metrics, results
+from training import confusions, metrics, results, row_files
 from training.commit import current_commit
 from training.crafting import Array
 from training.measurement import AttackSpec, View, attack_name, knowledge
@@ -27,7 +26,6 @@ class Ledger:
         self._dataset = dataset
         self._commit = current_commit()
         self._recorded: dict[tuple[object, ...], Row] = {}
-        self._dropped: set[tuple[object, ...]] = set()
         self._rows = {row.key: row for row in filter(self._lasts, results.read(models / results.FILE_NAME))}
         self._counts = confusions.read(models / confusions.FILE_NAME)
 
@@ -84,22 +82,13 @@ class Ledger:
         self._counts[confusions.identity(row)] = confusions.count(labels, answers)
         return row
 
-    def drop(self, outdated: Callable[[Row], bool]) -> None:
-        """Forget the rows of this data set that are `outdated`; from the file they go at the next `save`."""
-        gone = {row.key for row in self._rows.values() if row.dataset == self._dataset and outdated(row)}
-        self._dropped |= gone
-        for rows in (self._rows, self._recorded):
-            for key in gone & rows.keys():
-                del rows[key]
-
     def save(self) -> None:
         """Write models/results.csv and models/confusions.csv, each replaced in one step."""
         path, counted = (self._models / module.FILE_NAME for module in (results, confusions))
-        results.merge(path, self._recorded.values(), keep=self._lasts)
         own = {identity: self._counts[identity] for identity in map(confusions.identity, self._recorded.values())}
-        confusions.write(counted, confusions.read(counted) | own, results.read(path))
+        with row_files.alone(self._models):
+            results.merge(path, self._recorded.values(), keep=self._lasts)
+            confusions.write(counted, confusions.read(counted) | own, results.read(path))
 
     def _lasts(self, row: Row) -> bool:
-        if row.dataset != self._dataset:
-            return True
-        return row.key not in self._dropped and is_current(self._manifest, row)
+        return row.dataset != self._dataset or is_current(self._manifest, row)

@@ -77,6 +77,14 @@ def select(rows: Iterable[Row], **wanted: object) -> list[Row]:
     return [row for row in rows if all(getattr(row, name) == value for name, value in wanted.items())]
 
 
+def worst(rows: Iterable[Row], **wanted: object) -> Row | None:
+    """The worst case of the most attacks, and of the most images of those, among what `select` finds.
+
+    One of fewer attacks, as of another protocol, is the weaker figure, however many images it stands on.
+    """
+    return max(select(rows, attack="worst_case", **wanted), key=lambda row: (row.restarts, row.n), default=None)
+
+
 def largest(rows: Iterable[Row], **wanted: object) -> Row | None:
     """The row of the most test images of those that `select` finds; None where there is none."""
     return max(select(rows, **wanted), key=lambda row: row.n, default=None)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
@@ -40,6 +43,17 @@ def write(path: Path, rows: Iterable[Kind], kind: type[Kind]) -> None:
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)
     temporary.replace(path)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """While no other process writes rows to a folder; waits for one that does."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)  # which ends the lock
 
 
 def _columns(kind: type[DataclassInstance]) -> list[str]:

@@ -19,7 +19,7 @@ from training.protocols import (
     PGD_STEPS,
     zero_noise,
 )
-from training.results import Row, largest, select
+from training.results import Row, largest, select, worst
 from training.row_checks import leaks_label
 
 NOT_MEASURED = "–"
@@ -87,6 +87,8 @@ def find(
         "eps": attack[1],
     }
     steps = {"steps": PGD_STEPS} if attack[0] == "pgd" else {}
+    if attack[0] == "worst_case":
+        return worst(rows, knowledge=knowledge, **wanted)
     found = select(rows, attack=attack[0], knowledge=knowledge, **steps, **wanted)
     if attack[1] == 0:  # which is no attack
         found = select(rows, attack="none", **wanted) + found

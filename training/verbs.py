@@ -10,6 +10,7 @@ from typing import TypeVar
 import torch
 
 from service import manifest as manifests
+from service.settings import SHIPPED_MODELS
 from training import data, descent_curve, devices
 from training.attack_sets import clean_logits
 from training.attacked_examples import AttackedExamples, attack_training_set
@@ -46,8 +47,6 @@ from training.triton import write_repository
 from training.work_folder import WorkFolder
 from training.workers import Processes
 
-# What is shipped, seen from the root of the repository.
-MODELS = Path("models")
 Config = TypeVar("Config", ClassifierConfig, PurifierConfig, RobustConfig, VaeConfig, GanConfig, DistillationConfig)
 
 
@@ -162,10 +161,10 @@ def run_evaluate(options: argparse.Namespace) -> None:
     Raises:
         EvaluationError: the ablation was asked of the shipped models, whose rows are no trial's.
     """
-    if options.protocol == "ablation" and options.models_dir == MODELS:
+    if options.protocol == "ablation" and options.models_dir.resolve() == SHIPPED_MODELS:
         raise EvaluationError(
-            f"--protocol ablation was given with --models-dir {MODELS}, the shipped models; allowed: a copy of them "
-            "that holds the purifiers to be tried"
+            f"--protocol ablation was given with --models-dir {options.models_dir}, the shipped models; allowed: a "
+            "copy of them that holds the purifiers to be tried"
         )
     test = _load(options, "test")
     with _workers(options) as workers:

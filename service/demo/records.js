@@ -40,13 +40,16 @@ function paired(rows) {
     const key = [row.attack, row.norm, row.eps, row.knowledge].join(" ");
     const pair = pairs.get(key) ?? { row, none: null, defended: null };
     const side = row.defense === "none" ? "none" : "defended";
-    if (pair[side] === null || row.n > pair[side].n) pair[side] = row;
+    if (pair[side] === null || tellsMore(row, pair[side])) pair[side] = row;
     pairs.set(key, pair);
   }
   return pairs;
 }
 
 const isHeadline = ({ row }) => row.attack in HEADLINES && (HEADLINES[row.attack] ?? row.eps) === row.eps;
+/** The row of more images; of worst cases first that of more attacks. */
+const tellsMore = (row, other) =>
+  row.attack === "worst_case" && row.restarts !== other.restarts ? row.restarts > other.restarts : row.n > other.n;
 const isBeyond = ({ row }) => row.norm === "linf" && row.eps >= LIMIT_EPS;
 
 function byAttack({ row: a }, { row: b }) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
@@ -16,6 +17,21 @@ class _Point:
     name: str
     n: int
     share: float
+
+
+def test_one_writes_at_a_time(tmp_path: Path) -> None:
+    entered = Event()
+
+    def enter() -> None:
+        with row_files.alone(tmp_path):
+            entered.set()
+
+    other = Thread(target=enter)
+    with row_files.alone(tmp_path):
+        other.start()
+        assert not entered.wait(0.1)
+    other.join()
+    assert entered.is_set()
 
 
 def test_rows_come_back_with_their_types_and_replace_what_was_there(tmp_path: Path) -> None:
