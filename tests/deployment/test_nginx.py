@@ -15,6 +15,7 @@ import pytest
 
 from tests.deployment.running import free_port, listens, program, rewritten, running
 from tests.service.asking import digit
+from tests.service.gates import until
 from tests.service.test_main import serving, wait_for
 
 PROBLEM = "application/problem+json"
@@ -112,6 +113,7 @@ def test_the_services_own_problems_pass_unchanged(front: Front) -> None:
 
 def test_the_access_log_is_json_without_the_query(front: Front) -> None:
     front.ask("GET", "/samples?api_key=s3cret", X_Request_ID="logged")
+    until(lambda: '"logged"' in front.log.read_text())  # it is written behind the answer
     lines = [json.loads(line) for line in front.log.read_text().splitlines()]
     (line,) = [line for line in lines if line["request_id"] == "logged"]
     assert (line["method"], line["path"]) == ("GET", "/samples")
