@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
+from service.settings import SHIPPED_MODELS
 from training.__main__ import main
 
 
@@ -27,3 +31,9 @@ def test_a_share_that_is_none_is_quoted_beside_what_is_allowed(value: str, capsy
     assert refused.value.code == 2
     error = capsys.readouterr().err
     assert f"argument --ray-gpus: '{value}' was given; allowed: a share above 0 and up to 1, or a whole number" in error
+
+
+@pytest.mark.parametrize("folder", [SHIPPED_MODELS, Path(os.path.relpath(SHIPPED_MODELS))])
+def test_an_ablation_of_the_shipped_models_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--dataset", "mnist", "--protocol", "ablation", "--models-dir", str(folder)]) == 1
+    assert f"--models-dir {folder}, the shipped models; allowed: a copy of them" in capsys.readouterr().err
