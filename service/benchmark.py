@@ -81,7 +81,7 @@ def benchmark(catalog: Catalog, dataset: str, defense: str, *, batch: int, repea
         for stage, graph, call in _stages(catalog, dataset, name, images):
             if graph.name not in timed:
                 timed[graph.name] = _time(call, repeats, warm_up=0 if graph.slow else _WARM_UP)
-            provider, runtime = catalog.provider(graph) or "", f"onnxruntime {catalog.runtime.version}"
+            provider, runtime = catalog.sessions.provider(graph) or "", f"onnxruntime {catalog.runtime.version}"
             timings.append(Timing(stage, graph, name, batch, provider, runtime, timed[graph.name]))
     return timings
 

@@ -68,7 +68,7 @@ class Purifier:
 
 
 class Catalog:
-    """The models of a folder, on one device. `load` verifies and warms them.
+    """The models of a folder, on one device. `load` verifies and warms them; `sessions` has them as they run.
 
     Raises (from `load`):
         ManifestError: the manifest or a file is missing, malformed or does not match its hash.
@@ -85,7 +85,7 @@ class Catalog:
         self.precision_asked = precision
         shipped = {graph.dataset for graph in manifest.graphs if graph.precision == "int8"}
         self.precision = choose(precision, on_cuda=runtime.uses_cuda, shipped=shipped >= set(manifest.datasets))
-        self._sessions = Sessions(folder, runtime)
+        self.sessions = Sessions(folder, runtime)
 
     @classmethod
     def load(
@@ -147,14 +147,6 @@ class Catalog:
         """The ten class names of a data set."""
         return self.manifest.class_names[self._known(dataset)]
 
-    def provider(self, graph: manifests.Graph) -> str | None:
-        """The execution provider that a graph runs on; None while it is not loaded."""
-        return self._sessions.provider(graph)
-
-    def refused(self, graph: manifests.Graph) -> str:
-        """Why a graph could not be opened when it was last asked for; empty where nothing is known against it."""
-        return self._sessions.refused(graph)
-
     def classifier(self, dataset: str, defense: str = NO_DEFENSE, precision: Precision | None = None) -> Classifier:
         """The classifier that answers for a defense, in the precision that is served unless another is named.
 
@@ -162,7 +154,7 @@ class Catalog:
             ParameterError: the data set or the defense is unknown.
         """
         graph = self.manifest.classifier(dataset, self._named(dataset, defense), precision or self.precision)
-        return Classifier(graph, self._sessions.of(graph))
+        return Classifier(graph, self.sessions.of(graph))
 
     def purifier(self, dataset: str, defense: str) -> Purifier | None:
         """The purifier that a defense puts before its classifier; None where it puts nothing there.
@@ -171,7 +163,7 @@ class Catalog:
             ParameterError: the data set or the defense is unknown.
         """
         graph = self.manifest.purifier(dataset, self._named(dataset, defense))
-        return None if graph is None else Purifier(graph, self._sessions.of(graph))
+        return None if graph is None else Purifier(graph, self.sessions.of(graph))
 
     def has_purifier(self, dataset: str, defense: str) -> bool:
         """Whether a defense puts a purifier before its classifier.
@@ -197,11 +189,7 @@ class Catalog:
     def pipeline(self, dataset: str, defense: str) -> tuple[manifests.Graph, Session]:
         """The fused graph of purifier and classifier: (images, noise) to logits."""
         graph = self.manifest.graph(self._known(dataset), "pipeline", defense)
-        return graph, self._sessions.of(graph)
-
-    def session(self, graph: manifests.Graph) -> Session:
-        """The warmed session of any graph of the manifest."""
-        return self._sessions.of(graph)
+        return graph, self.sessions.of(graph)
 
     def white_box(self, dataset: str, defense: str = NO_DEFENSE, seed: int | None = None, draws: int = 0) -> WhiteBox:
         """What an attacker sees who knows the plain classifier ('none') or the whole of a defense.
@@ -213,7 +201,7 @@ class Catalog:
             ParameterError: the data set or the defense is unknown, or no gradient is shipped for it.
         """
         purifier = self.purifier(dataset, defense)
-        gradient = self._sessions.of(self.gradient(dataset, defense))
+        gradient = self.sessions.of(self.gradient(dataset, defense))
         if purifier is None:
             return GradientModel(self.classifier(dataset, defense, "fp32").session, gradient)
         _, pipeline = self.pipeline(dataset, defense)
@@ -260,7 +248,7 @@ class Catalog:
         for graph in self.manifest.graphs:
             if graph.defense in (NO_DEFENSE, DEFAULT_DEFENSE) and graph.precision in ("fp32", self.precision):
                 with suppress(GraphError):
-                    self._sessions.of(graph)
+                    self.sessions.of(graph)
 
     @cached_property
     def _samples(self) -> Mapping[str, SampleSet]:

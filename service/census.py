@@ -79,7 +79,7 @@ class Census(Collector):
 
 def _models(catalog: Catalog) -> Iterator[Metric]:
     graphs = catalog.manifest.graphs
-    loaded = [(graph, provider) for graph in graphs if (provider := catalog.provider(graph)) is not None]
+    loaded = [(graph, provider) for graph in graphs if (provider := catalog.sessions.provider(graph)) is not None]
     asked, version = catalog.runtime.asked, catalog.runtime.version
     yield _info(
         "purifier_provider_info",

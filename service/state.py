@@ -119,7 +119,7 @@ class ServiceState:
         """A model that is open, one object each, so that its requests are batched together."""
         known = self._executions.get(model.name)
         if known is None:
-            session = await self.pictures.run(lambda: self.loaded().session(model.graph), Stopwatch())
+            session = await self.pictures.run(lambda: self.loaded().sessions.of(model.graph), Stopwatch())
             opened = Execution(model.name, session, self.inferences.executions, slow=model.graph.slow)
             known = self._executions.setdefault(model.name, opened)
         return known

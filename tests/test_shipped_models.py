@@ -113,7 +113,7 @@ def test_an_inference_does_not_depend_on_the_requests_that_it_is_computed_with(c
     for model in offered(catalog).values():
         # Slow ones are computed one request at a time.
         if model.graph.dataset == dataset and not model.graph.slow:
-            execution = Execution(model.name, catalog.session(model.graph), Counter())
+            execution = Execution(model.name, catalog.sessions.of(model.graph), Counter())
             requests = [_request(model, images[start:end]) for start, end in ((0, 1), (1, 4), (4, 5), (5, 20))]
             together = execution.answer(requests, Stopwatch())
             for request, outputs in zip(requests, together, strict=True):

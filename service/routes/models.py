@@ -34,7 +34,7 @@ async def models(state: State, catalog: Models) -> ModelsAnswer:
 
 def runtime_answer(catalog: Catalog) -> RuntimeAnswer:
     """The engine, as asked for and as it came."""
-    providers = {catalog.provider(graph) for graph in catalog.manifest.graphs}
+    providers = {catalog.sessions.provider(graph) for graph in catalog.manifest.graphs}
     return RuntimeAnswer(
         device_asked=catalog.runtime.asked,
         providers=tuple(sorted(provider for provider in providers if provider is not None)),
@@ -46,7 +46,7 @@ def runtime_answer(catalog: Catalog) -> RuntimeAnswer:
 
 
 def _graph_answer(catalog: Catalog, graph: Graph) -> GraphAnswer:
-    provider = catalog.provider(graph)
+    provider = catalog.sessions.provider(graph)
     return GraphAnswer(
         name=graph.name,
         kind=graph.kind,

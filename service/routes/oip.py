@@ -90,7 +90,7 @@ async def index(request: Request, state: State, catalog: Models) -> list[dict[st
     body = await _body(request, state)
     if body:
         read_json(body, IndexRequest)
-    reasons = {name: catalog.refused(model.graph) for name, model in offered(catalog).items()}
+    reasons = {name: catalog.sessions.refused(model.graph) for name, model in offered(catalog).items()}
     return [
         {"name": name, "version": VERSION, "state": "UNAVAILABLE" if reason else "READY", "reason": reason}
         for name, reason in reasons.items()
@@ -113,7 +113,7 @@ async def metadata(model: Named) -> dict[str, Any]:
 async def model_ready(state: State, catalog: Models, model: Named) -> dict[str, Any]:
     """Whether requests are welcome, and the model could be opened if it was asked for."""
     state.ready()
-    return {"name": model.name, "ready": not catalog.refused(model.graph)}
+    return {"name": model.name, "ready": not catalog.sessions.refused(model.graph)}
 
 
 @_model.get("/config")

@@ -179,9 +179,9 @@ def test_the_noise_of_a_white_box_is_one_draw_for_all_images(catalog: Catalog) -
 def test_further_defenses_are_loaded_on_first_use(models_dir: Path) -> None:
     catalog = Catalog.load(models_dir, "cpu", 1)
     graph = catalog.manifest.graph("mnist", "purifier", "puvae")
-    assert catalog.provider(graph) is None
+    assert catalog.sessions.provider(graph) is None
     assert catalog.purifier("mnist", "puvae") is not None
-    assert catalog.provider(graph) == "CPUExecutionProvider"
+    assert catalog.sessions.provider(graph) == "CPUExecutionProvider"
 
 
 def test_every_default_graph_has_run_once_before_the_first_request(
@@ -197,7 +197,7 @@ def test_every_default_graph_has_run_once_before_the_first_request(
     monkeypatch.setattr(Session, "run", counted)
     catalog = Catalog.load(models_dir, "cpu", 1)
     assert {session.provider for session, _ in runs} == {"CPUExecutionProvider"}
-    opened = [graph.name for graph in catalog.manifest.graphs if catalog.provider(graph)]
+    opened = [graph.name for graph in catalog.manifest.graphs if catalog.sessions.provider(graph)]
     assert opened == [
         graph.name for graph in catalog.manifest.graphs
         if (graph.kind, graph.defense) in {("classifier", "none"), ("purifier", "autoencoder")}
