@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -86,13 +88,16 @@ def _descending(trained: TrainedPurifier, classifier: nn.Module) -> Iterator[Pla
     """Defense-GAN's, whose purifier is a loop; its gradient is the classifier's at the purified image."""
     purifier = cast(DefenseGAN, trained.module)
 
+    @functools.cache
+    def descent() -> ModelProto:
+        noise = TensorSpec(name="noise", shape=("N", *purifier.noise_shape))
+        return descent_to_onnx(purifier, IMAGES, noise, PURIFIED)
+
     def build(plan: Plan) -> ModelProto:
-        noise = plan.inputs[-1]
-        descent = descent_to_onnx(purifier, IMAGES, noise, PURIFIED)
         if plan.kind == "purifier":
-            return descent
+            return copy.deepcopy(descent())
         answer, gradient = classifier_plans(TrainedClassifier(classifier, {}))
-        return chained(descent, exported(gradient if plan.is_gradient else answer), plan.inputs, plan.outputs)
+        return chained(descent(), exported(gradient if plan.is_gradient else answer), plan.inputs, plan.outputs)
 
     for plan in _three(trained, classifier):
         config = {**plan.config, "gradient": "identity"} if plan.is_gradient else plan.config

@@ -6,7 +6,6 @@ import os
 import shutil
 import struct
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,16 +13,10 @@ from filelock import FileLock
 from torch import nn
 
 from service import manifest as manifests
+from tests.training import tiny_export
 from tests.training.tiny_classifier import TinyClassifier
 from training import bench, classifiers, served, white_boxes
 from training.data import Examples
-from training.export import export_dataset
-from training.pipeline import freeze
-from training.plans import TrainedClassifier, TrainedPurifier
-from training.purifiers.paper_autoencoder import PaperAutoencoder
-from training.weights import round_to_stored_precision
-
-PURIFIER_CONFIG: dict[str, Any] = {"seed": 0, "architecture": "autoencoder_paper", "noise_std": 1.0}
 
 
 @pytest.fixture
@@ -43,35 +36,14 @@ def examples() -> Examples:
 
 @pytest.fixture(scope="session")
 def exported_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tiny graphs for MNIST: a classifier, a purifier, and another that goes by the paper's name.
-
-    Exported once, by whichever process of the tests needs them first.
-    """
+    """Those of `tiny_export`, exported once, by whichever process of the tests needs them first: it takes seconds."""
     run = tmp_path_factory.getbasetemp()
     shared = run.parent if "PYTEST_XDIST_WORKER" in os.environ else run
     folder = shared / "exported" / "models"
     with FileLock(shared / "exported.lock"):
         if not (folder / manifests.FILE_NAME).exists():
-            _export(folder)
+            tiny_export.export(folder)
     return folder
-
-
-def _export(folder: Path) -> None:
-    purifiers = []
-    for seed, defense in enumerate(("autoencoder", "autoencoder_paper")):
-        torch.manual_seed(seed)
-        module = PaperAutoencoder()
-        last = module.decoder[-1]
-        assert isinstance(last, nn.ConvTranspose2d)
-        with torch.no_grad():  # so that what it draws, and with it the answer, depends on image and noise
-            last.weight.mul_(100)
-        round_to_stored_precision(module)
-        purifiers.append(TrainedPurifier(defense, freeze(module), PURIFIER_CONFIG))
-    classifier = freeze(TinyClassifier())
-    round_to_stored_precision(classifier)
-    labels = torch.arange(240) % 10
-    test = Examples(torch.rand(240, 1, 28, 28, generator=torch.Generator().manual_seed(0)), labels)
-    export_dataset("mnist", TrainedClassifier(classifier, {"seed": 0}), tuple(purifiers), test=test, models=folder)
 
 
 @pytest.fixture

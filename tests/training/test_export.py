@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,55 +9,46 @@ import torch
 from torch import nn
 
 from service import selftest
-from service.catalog import Catalog
+from service.catalog import NO_DEFENSE, Catalog
 from service.inference import Runtime
 from service.manifest import TensorSpec
+from tests.training.tiny_export import (
+    CLASSIFIER_CONFIG,
+    DEFENSES,
+    PURIFIER_CONFIG,
+    held_out_images,
+    rounded_classifier,
+    tiny_purifier,
+)
 from training.data import Examples
 from training.errors import ExportError
 from training.export import export_dataset
 from training.onnx_graphs import write_weights
 from training.parity import verify_parity
-from training.pipeline import ClampedPurifier, Pipeline, TorchWhiteBox, freeze
+from training.pipeline import ClampedPurifier, Pipeline, TorchWhiteBox
 from training.plans import TrainedClassifier, TrainedPurifier
-from training.purifiers.paper_autoencoder import PaperAutoencoder
 from training.served import read_weights
-from training.weights import round_to_stored_precision
-
-CONFIG: dict[str, Any] = {"seed": 3, "architecture": "autoencoder_paper", "noise_std": 1.0}
 
 
-@pytest.fixture(name="test_images")
-def _test_images(examples: Examples) -> Examples:
-    repeated = torch.arange(240) % 60
-    return Examples(examples.images[repeated], examples.labels[repeated])
+@pytest.fixture
+def exported(exported_models: Path, tmp_path: Path) -> Path:
+    """A copy of the export of `classifier` and `purifier`, which are the same for each test."""
+    return shutil.copytree(exported_models, tmp_path / "models")
+
+
+@pytest.fixture
+def classifier() -> nn.Module:
+    return rounded_classifier()
 
 
 @pytest.fixture
 def purifier() -> nn.Module:
-    torch.manual_seed(0)
-    module = PaperAutoencoder()
-    round_to_stored_precision(module)
-    return freeze(module)
+    return tiny_purifier("autoencoder")
 
 
-@pytest.fixture(scope="module")
-def first_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that the first test which wants the export fills: it takes seconds."""
-    return tmp_path_factory.mktemp("export") / "models"
-
-
-@pytest.fixture
-def exported(
-    classifier: nn.Module, purifier: nn.Module, test_images: Examples, first_export: Path, tmp_path: Path
-) -> Path:
-    """A copy of the export of `classifier` and `purifier`, which are the same for each test."""
-    round_to_stored_precision(classifier)
-    if not first_export.exists():
-        trained = TrainedPurifier("autoencoder", purifier, CONFIG)
-        export_dataset(
-            "mnist", TrainedClassifier(classifier, CONFIG), (trained,), test=test_images, models=first_export
-        )
-    return shutil.copytree(first_export, tmp_path / "models")
+@pytest.fixture(name="test_images")
+def _test_images() -> Examples:
+    return held_out_images()
 
 
 def test_the_service_loads_the_export_and_answers_as_torch_does(
@@ -109,20 +99,23 @@ def test_exported_weights_can_be_read_back_by_name(exported: Path, classifier: n
 def test_the_manifest_states_what_was_measured(exported: Path, classifier: nn.Module, test_images: Examples) -> None:
     manifest = Catalog.load(exported, "cpu").manifest
     kinds = [graph.kind for graph in manifest.graphs]
-    assert kinds == ["classifier", "classifier_gradient", "purifier", "pipeline", "pipeline_gradient"]
+    purifiers = ["purifier", "pipeline", "pipeline_gradient"] * len(DEFENSES)
+    assert kinds == ["classifier", "classifier_gradient", *purifiers]
     right = (classifier(test_images.images).argmax(1) == test_images.labels).float().mean().item()
     measured = manifest.graph("mnist", "classifier").accuracy
     assert measured is not None
     assert measured.clean_accuracy == pytest.approx(right, abs=1e-6)
     assert measured.n == 240
-    assert all(graph.training == CONFIG and graph.seed == 3 for graph in manifest.graphs)
+    for graph in manifest.graphs:
+        assert graph.training == (CLASSIFIER_CONFIG if graph.defense == NO_DEFENSE else PURIFIER_CONFIG)
+        assert graph.seed == 3
 
 
 def test_samples_are_the_first_of_each_class_in_turn(exported: Path, test_images: Examples) -> None:
     samples = Catalog.load(exported, "cpu").samples("mnist")
     assert samples.images.shape == (200, 28, 28)
     assert samples.labels[:20].tolist() == [*range(10), *range(10)]
-    np.testing.assert_array_equal(samples.images[3], (test_images.images[3, 0] * 255).numpy().astype(np.uint8))
+    np.testing.assert_array_equal(samples.images[3], np.rint(test_images.images[3, 0].numpy() * 255))
 
 
 def test_another_data_set_keeps_the_first_and_a_hash_changes_with_its_graphs_weights(
@@ -131,9 +124,9 @@ def test_another_data_set_keeps_the_first_and_a_hash_changes_with_its_graphs_wei
     before = (exported / "mnist" / "classifier.onnx").read_bytes()
     with torch.no_grad():
         purifier.get_parameter("decoder.0.weight").mul_(2)
-    trained = TrainedPurifier("autoencoder", purifier, CONFIG)
+    trained = TrainedPurifier("autoencoder", purifier, PURIFIER_CONFIG)
     export_dataset(
-        "fashion-mnist", TrainedClassifier(classifier, CONFIG), (trained,), test=test_images, models=exported
+        "fashion-mnist", TrainedClassifier(classifier, CLASSIFIER_CONFIG), (trained,), test=test_images, models=exported
     )
     catalog = Catalog.load(exported, "cpu")
     assert catalog.datasets == ("mnist", "fashion-mnist")
