@@ -159,6 +159,11 @@ class RecordsError(ServiceError):
     title = "Unreadable results"
 
 
+def extra_hint(name: str) -> str:
+    """How to install one of this project's extras. By the project's name pip would look for it in an index."""
+    return f"install the extra `{name}`: pip install '.[{name}]' in a checkout of this project"
+
+
 def shortened(value: object) -> str:
     """`repr` of what a client sent, in at most 80 ASCII characters, so that a message may quote anything."""
     return _cut(ascii(value))

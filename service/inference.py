@@ -26,7 +26,7 @@ _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 _INSTALL_HINT = (
-    "install it with `make serve DEVICE=cuda` (or `pip install 'adversarial-purifier[cuda]'` in an environment "
+    "install it with `make serve DEVICE=cuda` (or `pip install '.[cuda]'`, in a checkout and an environment "
     "without the CPU package onnxruntime) on a machine with an NVIDIA driver for CUDA 13"
 )
 _DRIVER_HINT = (

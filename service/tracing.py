@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from service.errors import StartupError
+from service.errors import StartupError, extra_hint
 
 _UNTRACED = "healthz,readyz,metrics"
 # Attributes that hold the query, under the old and the new names; a client may have put a secret there.
@@ -29,7 +29,7 @@ def install(app: FastAPI) -> None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     except ImportError as error:
         raise StartupError(
-            f"otel is true, but {error.name} is not installed; install adversarial-purifier[otel] or set it to false"
+            f"otel is true, but {error.name} is not installed; set it to false, or {extra_hint('otel')}"
         ) from error
     provider = TracerProvider()
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))

@@ -19,6 +19,7 @@ import torch
 
 import service
 import training
+from service.errors import extra_hint
 from service.inference import usable_cpus
 from training import devices
 from training.errors import EvaluationError
@@ -135,8 +136,5 @@ def _import_ray(address: str) -> Any:
     try:
         import ray  # noqa: PLC0415 - not in every environment, and slow to import
     except ImportError as error:
-        raise EvaluationError(
-            f"--ray needs Ray, which cannot be imported ({error}); install the extra `scale`: "
-            "pip install 'adversarial-purifier[scale]'"
-        ) from error
+        raise EvaluationError(f"--ray needs Ray, which cannot be imported ({error}); {extra_hint('scale')}") from error
     return ray

@@ -30,12 +30,9 @@ def run(chosen: argparse.Namespace) -> int:
     """Print the table and, last, one line of JSON; write the HTML where asked. 130 after Ctrl-C.
 
     Raises:
-        TargetError: the target is not allowed, does not answer, or refuses the pictures; or there is a process to
-            terminate, which is for a soak.
+        TargetError: the target is not allowed, does not answer, or refuses the pictures.
         OSError: a picture cannot be read, or the report not written.
     """
-    if chosen.terminate is not None:
-        raise TargetError(f"--terminate {chosen.terminate} was given without --soak; allowed: both, or neither")
     url = check_target(chosen.url, allow_remote=chosen.allow_remote)
     found = Findings()
     facts = asyncio.run(_measure(url, chosen, options.plan(chosen), found))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from service.errors import shortened
+from service.loadtest.errors import TargetError
 from service.loadtest.plan import Plan
 
 _SWEEP = (1, 2, 4, 8, 16, 32, 64)
@@ -18,6 +19,9 @@ _WARM_UP_S = 2.0
 _MOST = 2**32 - 1
 # Else it could name another host, which nobody allowed to be loaded.
 _PATH = re.compile(r"/(?!/)[!-~]*")
+# What a soak does not ask for, and what nothing else does.
+_WITHOUT_SOAK = ("path", "no_op", "image", "users", "seconds", "seed", "html")
+_WITH_SOAK = ("hostile_rate", "terminate")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -58,6 +62,21 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--allow-remote", action="store_true", help="load another host, whose owner agrees")
     return made
+
+
+def check_together(chosen: argparse.Namespace) -> None:
+    """Nothing was given that would be left out.
+
+    Raises:
+        TargetError: something was.
+    """
+    asked, idle = ("without", _WITH_SOAK) if chosen.soak is None else ("with", _WITHOUT_SOAK)
+    defaults = parser()
+    given = [f"--{name.replace('_', '-')}" for name in idle if getattr(chosen, name) != defaults.get_default(name)]
+    if given:
+        allowed = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
+        other = "with" if asked == "without" else "without"
+        raise TargetError(f"{', '.join(given)} was given {asked} --soak; only {other} it are allowed: {allowed}")
 
 
 def plan(chosen: argparse.Namespace) -> Plan:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from service import logs, manifest
 from service.access import KeyRing
-from service.errors import StartupError
+from service.errors import StartupError, extra_hint
 from service.inference import usable_cpus
 from service.scaleout.environment import environment
 from service.scaleout.options import Scale, parsed
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _check(settings: Settings, scale: Scale) -> None:
     """Refuse in a sentence what Ray would wait for, or tell of in a long log."""
     if importlib.util.find_spec("ray") is None:
-        raise StartupError("ray cannot be imported; pip install 'adversarial-purifier[scale]'")
+        raise StartupError(f"ray cannot be imported; {extra_hint('scale')}")
     wanted, usable = scale.most * scale.cpus, usable_cpus()
     if wanted > usable:
         raise StartupError(

@@ -36,7 +36,7 @@ def test_a_trace_names_the_route_and_forgets_the_query(settings: Settings, monke
 
 def test_without_the_extra_it_says_what_to_install(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.instrumentation.fastapi", None)
-    with pytest.raises(StartupError, match=r"install adversarial-purifier\[otel\] or set it to false"):
+    with pytest.raises(StartupError, match=r"set it to false, or install the extra `otel`: pip install"):
         create_app(settings.model_copy(update={"otel": True}))
 
 

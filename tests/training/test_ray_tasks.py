@@ -162,5 +162,5 @@ def test_where_nothing_answers_no_minutes_are_waited(address: str, tmp_path: Pat
 
 def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(EvaluationError, match=r"adversarial-purifier\[scale\]"):
+    with pytest.raises(EvaluationError, match=r"install the extra `scale`: pip install '\.\[scale\]'"):
         RayTasks("auto", tmp_path).__enter__()

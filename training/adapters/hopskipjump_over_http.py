@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from service.errors import shortened
+from service.errors import extra_hint, shortened
 from service.images import decode, encode_png
 
 _TIMEOUT_S = 30
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--key", help="API key, where the service wants one")
     chosen = parser.parse_args(arguments)
     if importlib.util.find_spec("art") is None:
-        print("art cannot be imported; pip install 'adversarial-purifier[art]'", file=sys.stderr)
+        print(f"art cannot be imported; {extra_hint('art')}", file=sys.stderr)
         return _REFUSED
     try:
         return _attack(chosen)

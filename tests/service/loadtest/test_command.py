@@ -18,6 +18,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
+from service.errors import extra_hint
 from service.loadtest.__main__ import main
 
 SHORT = ["--seconds", "0.3", "--warm-up", "0.1"]
@@ -175,13 +176,20 @@ def test_without_the_extra_it_helps_and_says_what_to_install() -> None:
     assert (helped.returncode, helped.stderr) == (0, "")
     assert helped.stdout.startswith("usage: python -m service.loadtest")
     assert refused.returncode == 2
-    assert "httpx and httpx_aiohttp cannot be imported; pip install" in refused.stderr
+    assert f"httpx and httpx_aiohttp cannot be imported; {extra_hint('loadtest')}\n" in refused.stderr
     assert refused.stderr.count("\n") == 1
 
 
-def test_a_process_to_terminate_without_a_soak_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["http://127.0.0.1:1", "--terminate", str(os.getpid())]) == 2
-    assert f"--terminate {os.getpid()} was given without --soak; allowed: both" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (["--terminate", str(os.getpid())], "--terminate was given without --soak; only with it are allowed: --h"),
+        (["--soak", "1", "--rate", "9", "--html", "a.html", "--users", "4"], "--users, --html was given with --soak"),
+    ],
+)
+def test_what_would_be_left_out_is_refused(given: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["http://127.0.0.1:1", *given]) == 2
+    assert f"service.loadtest: {sentence}" in capsys.readouterr().err
 
 
 def test_what_was_found_is_told_where_the_report_cannot_be_written(

@@ -18,6 +18,7 @@ from fastapi.testclient import TestClient
 from service.app import create_app
 from service.attacks import fgsm
 from service.catalog import Catalog
+from service.errors import extra_hint
 from service.images import from_bytes
 from service.settings import Settings
 from tests.service import tiny_models
@@ -142,7 +143,7 @@ def test_without_the_extra_the_example_says_what_to_install() -> None:
     command = [sys.executable, "-c", code, "http://127.0.0.1:1"]
     told = subprocess.run(command, capture_output=True, text=True, check=False)
     assert told.returncode == 2
-    assert told.stderr == "art cannot be imported; pip install 'adversarial-purifier[art]'\n"
+    assert told.stderr == f"art cannot be imported; {extra_hint('art')}\n"
 
 
 def test_the_example_attacks_a_sample(address: str, capsys: pytest.CaptureFixture[str]) -> None:
