@@ -228,8 +228,9 @@ def _drawn(rows: Sequence[Row], attack: tuple[str, float]) -> str:
     steps = {"steps": PGD_STEPS} if attack[0] == "pgd" else {}
     knowledge = "adaptive" if rows and all(row.knowledge == "adaptive" for row in rows) else "oblivious"
     own = select(rows, attack=attack[0], eps=attack[1], knowledge="" if attack[0] == "none" else knowledge, **steps)
-    best = max(((row.eot, row.n) for row in own), default=None)
-    return _spread([row for row in own if (row.eot, row.n) == best], "draws")
+    looks, n = max(((row.eot, row.n) for row in own), default=(1, 0))
+    cell = _spread([row for row in own if (row.eot, row.n) == (looks, n)], "draws")
+    return cell if looks == 1 else f"{cell}, {looks} looks a gradient"
 
 
 def _spread(rows: Sequence[Row], of: str) -> str:

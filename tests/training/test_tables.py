@@ -96,6 +96,7 @@ def test_draws_of_the_noise_give_a_mean_and_a_deviation() -> None:
     line = _line(tables.ablation(rows, ("mnist",)), "mnist", "autoencoder", "drawn")
     assert line[-2] == "0.9200 ± 0.0200 (3 draws)"
     assert line[-1].startswith("0.3000")
+    assert line[-1].endswith("(n 100), 20 looks a gradient")
 
 
 def test_training_seeds_are_told_apart_by_their_weights() -> None:
