@@ -48,8 +48,8 @@ class Shipped:
     def tensors(self) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(self.images), torch.from_numpy(self.labels)
 
-    def run(self, method: Method, norm: Norm | None = None, **settings: Any) -> Result:
-        return ATTACKS[method].plan(norm, settings).run(self.model, self.images, self.labels)
+    def run(self, method: Method, norm: Norm | None = None, *, seed: int = 0, **settings: Any) -> Result:
+        return ATTACKS[method].plan(norm, settings).run(self.model, self.images, self.labels, seed=seed)
 
     def foolbox(self, attack: Any, eps: float | None = None) -> Array:
         images, labels = self.tensors
@@ -126,8 +126,6 @@ def test_pgd_and_bim_do_as_much_as_foolboxs(fashion: Shipped) -> None:
     pairs = [
         (fashion.run("bim", eps=0.03, steps=8, step_size=0.01), kinds.LinfPGD(
             abs_stepsize=0.01, steps=8, random_start=False), 0.03),
-        (fashion.run("pgd", eps=0.03, steps=8, step_size=0.01, random_start=True), kinds.LinfPGD(
-            abs_stepsize=0.01, steps=8, random_start=True), 0.03),
         (fashion.run("pgd", "l2", eps=0.5, steps=8, step_size=0.1, random_start=False), kinds.L2PGD(
             abs_stepsize=0.1, steps=8, random_start=False), 0.5),
     ]  # fmt: skip
@@ -135,6 +133,19 @@ def test_pgd_and_bim_do_as_much_as_foolboxs(fashion: Shipped) -> None:
         theirs = fashion.foolbox(attack, eps)
         assert fashion.robust(ours.adv_images) <= fashion.robust(theirs) + 0.11
         assert fashion.loss(ours.adv_images) >= 0.9 * fashion.loss(theirs)
+
+
+def test_pgd_from_random_starts_does_as_much_as_foolboxs(fashion: Shipped) -> None:
+    """The same steps: the mean loss of eight starts at least .9 of theirs; that of one start differs by a half."""
+    settings: dict[str, Any] = {"eps": 0.03, "steps": 8, "step_size": 0.01, "random_start": True}
+    ours, theirs = [], []
+    for seed in range(8):
+        ours.append(fashion.run("pgd", seed=seed, **settings).adv_images)
+        torch.manual_seed(seed)  # Foolbox starts where torch's global generator says
+        attack = foolbox.attacks.LinfPGD(abs_stepsize=0.01, steps=8, random_start=True)
+        theirs.append(fashion.foolbox(attack, 0.03))
+    assert np.mean([*map(fashion.robust, ours)]) <= np.mean([*map(fashion.robust, theirs)]) + 0.11
+    assert np.mean([*map(fashion.loss, ours)]) >= 0.9 * np.mean([*map(fashion.loss, theirs)])
 
 
 def test_ddn_finds_what_foolboxs_finds(shipped: Shipped) -> None:
