@@ -92,8 +92,12 @@ def test_every_look_feels_the_leash_and_large_ones_are_taken_apart() -> None:
             look()
 
 
-def test_an_attack_that_takes_too_long_is_a_problem(settings: Settings) -> None:
-    short = settings.model_copy(update={"attack_timeout_s": 1e-6})
+def test_an_attack_that_takes_too_long_is_a_problem(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    session = Runtime("cpu", threads=1).open(adding(tmp_path / "long.onnx", turns=_LONG))
+    monkeypatch.setattr("service.routes.attack.attempt", lambda *_: session.run(images=np.zeros((1,), np.float32)))
+    short = settings.model_copy(update={"attack_timeout_s": 0.1})
     with TestClient(create_app(short), raise_server_exceptions=False) as client:
         wait_until_ready(client)
         assert_problem(client.post("/attack?sample=1"), 504, "did not end within", "fewer steps")
