@@ -110,6 +110,13 @@ def _add_evaluate(add: Add) -> None:
     evaluate.add_argument(
         "--defense", help="attack this one with adaptive, quick or zoo; default: the shipped purifier"
     )
+    evaluate.add_argument(
+        "--only",
+        type=lambda text: text.split(","),
+        default=[],
+        metavar="ATTACK[,ATTACK...]",
+        help="these attacks of the protocol alone, and no checks; 'worst_case' is one",
+    )
     for name, text in (
         ("n", "test images for the clean answers and FGSM at the paper's headline budget"),
         ("pgd-n", "test images for PGD at its headline budget"),

@@ -5,7 +5,8 @@ Attacks are made with torch on the weights of the served graphs; every answer th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from training.bench import TestBench
 from training.data import Examples
 from training.errors import BallError, EvaluationError, GateError
 from training.ledger import Ledger
-from training.measurement import AttackSpec, Measurement
+from training.measurement import AttackSpec, Measurement, attack_name
 from training.outcome import FAILED
 from training.probes import Probes
 from training.protocols import Sizes, zero_noise
@@ -26,6 +27,8 @@ from training.robust_recipes import ROBUST_DEFENSE
 from training.served import current_rows
 from training.white_boxes import Victim
 from training.workers import Workers
+
+_WORST_CASE = "worst_case"
 
 
 def evaluate(
@@ -41,15 +44,16 @@ def evaluate(
     workers: Workers,
     again: bool = False,
     defense: str | None = None,
+    only: Collection[str] = (),
 ) -> list[Row]:
     """Measure a protocol, merging its rows into models/results.csv after each attack; then run the checks on all rows.
 
     Rows that are there for the same graphs are taken as they are, unless `again`. `train` gives the training set, on
-    which a check trains a small net. `defense` is attacked in the shipped purifier's place. Returns the rows of the
-    protocol.
+    which a check trains a small net. `defense` is attacked in the shipped purifier's place. Of some attacks `only` are
+    measured, the others left out and no check is run. Returns the rows of the protocol.
 
     Raises:
-        EvaluationError: the protocol is about other defenses, or there is none of that name.
+        EvaluationError: the protocol is about other defenses, or there is no defense or attack of that name.
         BallError: an adversarial image leaves [0, 1] or its ball; no row is made of such images.
         GateError: everything was measured and written, and a check failed.
     """
@@ -57,7 +61,9 @@ def evaluate(
     manifests.verify(models, manifest)
     ledger = Ledger(models, manifest, dataset)
     defenses = _attacked_first(defense, protocol, manifest.defenses(dataset))
-    plan = protocols.measurements(protocol, dataset, defenses, sizes)
+    whole = protocols.measurements(protocol, dataset, defenses, sizes)
+    judged = _judged(protocol, defenses)
+    plan = _chosen(whole, only, protocol, judged)
     bench = TestBench(Victim(models, dataset, device.type), test, cache, workers)
     if again:
         for measurement in plan:
@@ -67,16 +73,46 @@ def evaluate(
         for number, measurement in enumerate(plan, start=1):
             print(f"{number}/{len(plan)}", end=" ")
             rows += _measure(bench, ledger, measurement, again=again)
-        if protocol in {"adaptive", "robust"}:
-            judged = ROBUST_DEFENSE if protocol == "robust" else defenses[0]
-            rows.append(_worst_case(bench, ledger, plan, judged, again=again))
+        if judged is not None and (not only or _WORST_CASE in only):
+            rows.append(_worst_case(bench, ledger, whole, judged, again=again))
     except BallError as error:
         checks.save(models, [checks.broken_ball(manifest, dataset, str(error))])
         raise
+    if only:
+        return rows
     probes = Probes(bench, manifest, train, sizes.check_n, costly=protocol in {"paper", "adaptive"}, again=again)
     found = checks.run(models, manifest, dataset, current_rows(models, manifest), probes)
     _report(dataset, found)
     return rows
+
+
+def _judged(protocol: str, defenses: tuple[str, ...]) -> str | None:
+    """The defense whose worst case a protocol ends with."""
+    return {"adaptive": defenses[0], "robust": ROBUST_DEFENSE}.get(protocol)
+
+
+def _chosen(plan: list[Measurement], only: Collection[str], protocol: str, judged: str | None) -> list[Measurement]:
+    """The measurements of some attacks of a plan, by their names in results.csv; of all where none are named.
+
+    Raises:
+        EvaluationError: the protocol has no attack of a name.
+    """
+    if not only:
+        return plan
+    allowed = dict.fromkeys(attack_name(measurement.spec, view) for measurement in plan for view in measurement.views)
+    if judged is not None:
+        allowed[_WORST_CASE] = None
+    unknown = [name for name in only if name not in allowed]
+    if unknown:
+        raise EvaluationError(
+            f"--only {','.join(unknown)} is no attack of --protocol {protocol}; allowed: {', '.join(allowed)}"
+        )
+    chosen = []
+    for measurement in plan:
+        views = tuple(view for view in measurement.views if attack_name(measurement.spec, view) in only)
+        if views:
+            chosen.append(replace(measurement, views=views))
+    return chosen
 
 
 def _report(dataset: str, found: Sequence[checks.Check]) -> None:
@@ -133,7 +169,7 @@ def _worst_case(bench: TestBench, ledger: Ledger, plan: list[Measurement], defen
     eps = protocols.budget(bench.victim.dataset, defense)
     specs = protocols.worst_case(plan, view, eps)
     n = min(*specs.values(), len(bench.test))
-    attack = AttackSpec("worst_case", eps, steps=0, restarts=len(specs), defense=defense)
+    attack = AttackSpec(_WORST_CASE, eps, steps=0, restarts=len(specs), defense=defense)
     blank = ledger.blank(attack, view, n)
     row = ledger.find(blank)
     if row is None or again:

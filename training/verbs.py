@@ -180,6 +180,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
             workers=workers,
             again=options.again,
             defense=options.defense,
+            only=options.only,
         )
 
 

@@ -75,6 +75,7 @@ def _evaluate(
     again: bool = False,
     sizes: Sizes = SIZES,
     defense: str | None = None,
+    only: tuple[str, ...] = (),
 ) -> list[Row]:
     """The protocol's rows; whether an untrained net passes the gates is another matter."""
     rows: list[Row] = []
@@ -90,6 +91,7 @@ def _evaluate(
             workers=Processes(1),
             again=again,
             defense=defense,
+            only=only,
         )
     except GateError:
         rows = results.read(models / "results.csv")
@@ -245,6 +247,22 @@ def test_another_defense_is_attacked_in_the_shipped_ones_place(models: Path, exa
         _evaluate(models, examples, "quick", defense="puvae")
     with pytest.raises(EvaluationError, match="was given with --protocol paper; allowed with adaptive, quick, zoo"):
         _evaluate(models, examples, "paper", defense="autoencoder_paper")
+
+
+def test_some_attacks_of_a_protocol_are_measured_alone_and_without_checks(models: Path, examples: Examples) -> None:
+    rows = _evaluate(models, examples, "adaptive", only=("square", "random_noise"))
+    assert {row.attack for row in rows} == {"square", "random_noise"}
+    assert {row.attack for row in results.read(models / "results.csv")} == {"square", "random_noise"}
+    assert not checks.read(models / "checks.json")
+    with pytest.raises(EvaluationError, match="--only pixel is no attack of --protocol quick; allowed: fgsm, fgsm_le"):
+        _evaluate(models, examples, "quick", only=("fgsm", "pixel"))
+    with pytest.raises(EvaluationError, match="--only worst_case is no attack of --protocol quick"):
+        _evaluate(models, examples, "quick", only=("worst_case",))
+
+
+def test_the_worst_case_alone_is_of_the_whole_protocol(models: Path, examples: Examples) -> None:
+    (worst,) = _evaluate(models, examples, "adaptive", only=("worst_case",))
+    assert worst.restarts == len(_all_within(0.15))
 
 
 def test_a_defense_that_is_not_exported_is_named(models: Path, examples: Examples) -> None:
