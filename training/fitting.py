@@ -141,7 +141,7 @@ def _step(
         group["lr"] = _learning_rate(job, step)
     model.train()
     loss, losses = batch_loss(indices, step)
-    optimizer.zero_grad(set_to_none=True)
+    model.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(model.parameters(), job.schedule.gradient_norm)
     optimizer.step()
