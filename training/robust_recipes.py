@@ -8,20 +8,12 @@ from training.config import Schedule
 
 
 @dataclass(frozen=True)
-class DrawingConfig:
-    """The second stage of a robust purifier's training, in which the decoder learns to be read as the reader reads.
-
-    Of a batch, `through_classifier` is walked by PGD of `attack_steps` through purifier and frozen classifier, the
-    share `clean` is not attacked, and the rest is walked as in the first stage. The loss is the divergence (KL) of the
-    classifier's answers to the purified images from the reader's, and `pixel_weight` times the mean squared distance
-    of the purified images from the unattacked ones.
-    """
+class RobustPolish:
+    """A second stage of a robust purifier's training; words as in `RobustConfig`."""
 
     schedule: Schedule
-    attack_steps: int = 3
-    through_classifier: float = 0.25
-    clean: float = 0.25
-    pixel_weight: float = 5.0
+    attack_steps: int
+    classifier_share: float
 
 
 @dataclass(frozen=True)
@@ -30,37 +22,42 @@ class RobustConfig:
 
     All but the share `clean` of a batch are walked by PGD of `attack_steps`, within an eps that rises to `eps` over the
     first `ramp` of the schedule. It walks up the cross-entropy of a small reader of the purifier's codes. The loss is
-    that cross-entropy, and `pixel_weight` times the mean squared distance of the purified images from the unattacked
-    ones. Where `mirrored`, half of the images are shown mirrored. `drawing` follows, with encoder and reader frozen.
+    that cross-entropy, `pixel_weight` times the mean squared distance of the purified images from the unattacked ones,
+    and on `classifier_share` of the batch `classifier_weight` times the frozen classifier's cross-entropy and
+    `agreement_weight` times the divergence (KL) of the reader's answers from the classifier's. `polish` goes on from
+    the best epoch, with longer walks at the whole of eps.
     """
 
     architecture: str
     schedule: Schedule
-    drawing: DrawingConfig | None
+    polish: RobustPolish
     eps: float
-    attack_steps: int
-    mirrored: bool
     noise_std: float = 0.1
+    attack_steps: int = 4
     clean: float = 0.25
     ramp: float = 0.3
     pixel_weight: float = 5.0
+    classifier_weight: float = 0.5
+    agreement_weight: float = 0.2
+    classifier_share: float = 0.125
     seed: int = 0
+
+    def polished(self) -> RobustConfig:
+        """This configuration as its polish has it."""
+        return replace(self, ramp=0.0, **vars(self.polish))
 
 
 ROBUST_DEFENSE = "autoencoder_robust"
-_MNIST = RobustConfig(
-    architecture="autoencoder_robust",
-    schedule=Schedule(epochs=15, batch_size=128, learning_rate=2e-3, weight_decay=1e-4, warmup_steps=100),
-    drawing=DrawingConfig(
-        Schedule(epochs=1, batch_size=64, learning_rate=1e-3, weight_decay=1e-4, warmup_steps=50),
-    ),
-    eps=0.3,
-    attack_steps=8,
-    mirrored=False,
-)
 ROBUST = {
-    ("mnist", ROBUST_DEFENSE): _MNIST,
-    ("fashion-mnist", ROBUST_DEFENSE): replace(
-        _MNIST, schedule=replace(_MNIST.schedule, epochs=21), eps=0.1, attack_steps=5, mirrored=True
-    ),
+    (dataset, ROBUST_DEFENSE): RobustConfig(
+        architecture="autoencoder_robust",
+        schedule=Schedule(epochs=7, batch_size=128, learning_rate=2e-3, weight_decay=1e-4, warmup_steps=100),
+        polish=RobustPolish(
+            Schedule(epochs=polish_epochs, batch_size=128, learning_rate=1e-3, weight_decay=1e-4, warmup_steps=50),
+            attack_steps=8,
+            classifier_share=0.1875,
+        ),
+        eps=eps,
+    )
+    for dataset, eps, polish_epochs in (("mnist", 0.3, 2), ("fashion-mnist", 0.1, 1))
 }

@@ -1,10 +1,9 @@
 """A convolutional auto-encoder whose whole way from image to image leads through a short code, without a skip.
 
 U-shaped like the paper's, with Gaussian noise on the latent. No skip connection: whatever passes by the code carries
-an attack to the classifier. A small reader says what the code shows, and the decoder is told: what one reading of the
-code can't be led astray by, another one can, and the classifier's reading of the picture shall be the reader's. Of a
-pixel the encoder sees the value and three soft steps of it, at a quarter, a half and three quarters of white: the
-middle one hardly moves near black and white, where most of MNIST's pixels lie. Knows nothing of attacks or classifiers.
+an attack to the classifier. Of a pixel it sees the value and three soft steps of it, at a quarter, a half and three
+quarters of white: the middle one hardly moves near black and white, where most of MNIST's pixels lie. Knows nothing of
+attacks or classifiers.
 """
 
 from __future__ import annotations
@@ -17,15 +16,11 @@ from torch import Tensor, nn
 from training.purifiers.autoencoder import Block
 
 LATENT = 64
-_CLASSES = 10
-_WIDTH = 64
+_WIDTH = 32
 _SQUEEZED = 16
-_DRAWN_WIDTH = 32
 _SMALL = 7
 _STEPS = (0.25, 0.5, 0.75)
 _STEEPNESS = 12.0
-# Logits are about ten times as large as codes.
-_CALM = 0.25
 
 
 class RobustAutoencoder(nn.Module):
@@ -58,18 +53,16 @@ class RobustAutoencoder(nn.Module):
             nn.Flatten(),
             nn.Linear(_SQUEEZED * _SMALL**2, LATENT),
         )
-        self.reader = nn.Sequential(nn.Linear(LATENT, 128), nn.GELU(), nn.Linear(128, _CLASSES))
-        drawn = 2 * _DRAWN_WIDTH
         self.decoder = nn.Sequential(
-            nn.Linear(LATENT + _CLASSES, drawn * _SMALL**2),
-            nn.Unflatten(1, (drawn, _SMALL, _SMALL)),
-            Block(drawn),
+            nn.Linear(LATENT, wide * _SMALL**2),
+            nn.Unflatten(1, (wide, _SMALL, _SMALL)),
+            Block(wide),
             nn.GELU(),
-            nn.Conv2d(drawn, 4 * _DRAWN_WIDTH, 1),
+            nn.Conv2d(wide, 4 * _WIDTH, 1),
             nn.PixelShuffle(2),
-            Block(_DRAWN_WIDTH),
+            Block(_WIDTH),
             nn.GELU(),
-            nn.Conv2d(_DRAWN_WIDTH, 4, 3, padding=1),
+            nn.Conv2d(_WIDTH, 4, 3, padding=1),
             nn.PixelShuffle(2),
         )
 
@@ -82,15 +75,9 @@ class RobustAutoencoder(nn.Module):
         codes: Tensor = self.encoder(images)
         return codes + self.noise_std * noise
 
-    def read(self, codes: Tensor) -> Tensor:
-        """Logits (N, 10) of codes (N, 64): what they show."""
-        logits: Tensor = self.reader(codes)
-        return logits
-
     def decode(self, codes: Tensor) -> Tensor:
         """Images of codes (N, 64)."""
-        # No softmax: where it says 1 it would hide from an attacker the way to another class, not close it.
-        drawn: Tensor = self.decoder(torch.cat([codes, _CALM * self.read(codes)], dim=1))
+        drawn: Tensor = self.decoder(codes)
         return drawn
 
     def draw_noise(self, n: int, device: torch.device) -> Tensor:
