@@ -59,6 +59,22 @@ def test_an_interrupted_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
     assert _equal(whole, resumed)
 
 
+def test_gradients_that_an_earlier_stage_left_on_frozen_weights_do_not_shorten_the_steps(tmp_path: Path) -> None:
+    def trained(folder: Path, left: float) -> nn.Module:
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Linear(1, 8), nn.Linear(8, 1))
+        for weight in model[0].parameters():
+            weight.requires_grad_(False).grad = torch.full_like(weight, left)
+
+        def batch_loss(indices: Tensor, _: int) -> tuple[Tensor, Mapping[str, float]]:
+            return (model(INPUTS[indices]) - INPUTS[indices] ** 2).square().mean(), {}
+
+        fit(_job(folder), model, batch_loss, lambda: {"score": 0.0})
+        return model
+
+    assert _equal(trained(tmp_path / "none", 0.0), trained(tmp_path / "large", 1e4))
+
+
 def test_an_interrupted_run_logs_as_one_that_was_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # An epoch has 8 steps: the last checkpoint is of step 15, the interrupt comes before the epoch's end is saved.
     monkeypatch.setattr(fitting, "_CHECKPOINT_EVERY", 5)
