@@ -6,22 +6,36 @@ torchvision's transforms draw once a batch when they are given a tensor, hence t
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from training.config import ClassifierConfig
-
 _LARGEST_ERASED = 10
 
 
-def augment(images: Tensor, config: ClassifierConfig) -> Tensor:
+class Augmentation(Protocol):
+    """Words as in `ClassifierConfig`."""
+
+    @property
+    def rotation(self) -> float: ...
+    @property
+    def translation(self) -> float: ...
+    @property
+    def scaling(self) -> float: ...
+    @property
+    def horizontal_flip(self) -> bool: ...
+    @property
+    def erasing(self) -> float: ...
+
+
+def augment(images: Tensor, config: Augmentation) -> Tensor:
     """Augmented copies of images (N, 1, H, W); drawn from torch's global generator."""
     augmented = _random_affine(images, config)
     return _random_erasing(augmented, config.erasing) if config.erasing else augmented
 
 
-def _random_affine(images: Tensor, config: ClassifierConfig) -> Tensor:
+def _random_affine(images: Tensor, config: Augmentation) -> Tensor:
     n, _, _, width = images.shape
 
     def uniform(limit: float) -> Tensor:

@@ -47,7 +47,7 @@ from training.triton import write_repository
 from training.work_folder import WorkFolder
 from training.workers import Processes
 
-Config = TypeVar("Config", ClassifierConfig, PurifierConfig, RobustConfig, VaeConfig, GanConfig, DistillationConfig)
+Config = TypeVar("Config", ClassifierConfig, PurifierConfig, VaeConfig, GanConfig, DistillationConfig)
 
 
 def run_classifier(options: argparse.Namespace) -> None:
@@ -72,7 +72,9 @@ def run_purifier(options: argparse.Namespace) -> None:
     named = (options.dataset, options.defense)
     config = GENERATIVE.get(options.defense) or ROBUST.get(named) or {**PURIFIERS, **ONE_ATTACK}[named]
     if isinstance(config, RobustConfig):
-        config, train = _configured(config, options), _load(options, "train")
+        config = replace(config, seed=options.seed)
+        config = config.shortened(options.epochs) if options.epochs else config
+        train = _load(options, "train")
         train_robust(train, validation, classifier, config=config, device=device, folder=place)
         return
     if isinstance(config, GanConfig):

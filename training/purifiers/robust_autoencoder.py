@@ -1,13 +1,17 @@
 """A convolutional auto-encoder whose whole way from image to image leads through a short code, without a skip.
 
 U-shaped like the paper's, with Gaussian noise on the latent. No skip connection: whatever passes by the code carries
-an attack to the classifier. Of a pixel it sees the value and three soft steps of it, at a quarter, a half and three
-quarters of white: the middle one hardly moves near black and white, where most of MNIST's pixels lie. Knows nothing of
-attacks or classifiers.
+an attack to the classifier. A small reader says what the code shows, and the decoder is told: what one reading of the
+code can't be led astray by, another one can, and the classifier's reading of the picture shall be the reader's. A
+frozen classifier is led by a faint pattern as an attacker would lead it: each class that the reader names leaves its
+mark on the picture, a fixed pattern. Of a pixel the encoder sees the value and three soft steps of it, at a quarter, a
+half and three quarters of white: the middle one hardly moves near black and white, where most of MNIST's pixels lie.
+Knows nothing of attacks or classifiers.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import cast
 
 import torch
@@ -16,11 +20,17 @@ from torch import Tensor, nn
 from training.purifiers.autoencoder import Block
 
 LATENT = 64
-_WIDTH = 32
+_CLASSES = 10
+_WIDTH = 64
 _SQUEEZED = 16
-_SMALL = 7
+_DRAWN_WIDTH = 32
+_SIDE, _SMALL = 28, 7
 _STEPS = (0.25, 0.5, 0.75)
 _STEEPNESS = 12.0
+# Logits are about ten times as large as codes.
+_CALM = 0.25
+# Weights that move as fast as the others draw marks that are seen soon.
+_INK = 5.0
 
 
 class RobustAutoencoder(nn.Module):
@@ -53,18 +63,22 @@ class RobustAutoencoder(nn.Module):
             nn.Flatten(),
             nn.Linear(_SQUEEZED * _SMALL**2, LATENT),
         )
+        self.reader = nn.Sequential(nn.Linear(LATENT, 128), nn.GELU(), nn.Linear(128, _CLASSES))
+        drawn = 2 * _DRAWN_WIDTH
         self.decoder = nn.Sequential(
-            nn.Linear(LATENT, wide * _SMALL**2),
-            nn.Unflatten(1, (wide, _SMALL, _SMALL)),
-            Block(wide),
+            nn.Linear(LATENT + _CLASSES, drawn * _SMALL**2),
+            nn.Unflatten(1, (drawn, _SMALL, _SMALL)),
+            Block(drawn),
             nn.GELU(),
-            nn.Conv2d(wide, 4 * _WIDTH, 1),
+            nn.Conv2d(drawn, 4 * _DRAWN_WIDTH, 1),
             nn.PixelShuffle(2),
-            Block(_WIDTH),
+            Block(_DRAWN_WIDTH),
             nn.GELU(),
-            nn.Conv2d(_WIDTH, 4, 3, padding=1),
+            nn.Conv2d(_DRAWN_WIDTH, 4, 3, padding=1),
             nn.PixelShuffle(2),
         )
+        self.marks = nn.Linear(_CLASSES, _SIDE**2, bias=False)
+        nn.init.zeros_(self.marks.weight)
 
     def forward(self, images: Tensor, noise: Tensor) -> Tensor:
         """Unclamped reconstructions (N, 1, 28, 28); noise of zeros makes it deterministic."""
@@ -75,14 +89,32 @@ class RobustAutoencoder(nn.Module):
         codes: Tensor = self.encoder(images)
         return codes + self.noise_std * noise
 
+    def read(self, codes: Tensor) -> Tensor:
+        """Logits (N, 10) of codes (N, 64): what they show."""
+        logits: Tensor = self.reader(codes)
+        return logits
+
     def decode(self, codes: Tensor) -> Tensor:
         """Images of codes (N, 64)."""
-        drawn: Tensor = self.decoder(codes)
-        return drawn
+        return self.draw(codes, self.read(codes))
+
+    def draw(self, codes: Tensor, told: Tensor) -> Tensor:
+        """Images of codes (N, 64), told what they show: logits (N, 10)."""
+        # No softmax: where it says 1 it would hide from an attacker the way to another class, not close it.
+        drawn: Tensor = self.decoder(torch.cat([codes, _CALM * told], dim=1))
+        marks: Tensor = self.marks(_evened(told))
+        return drawn + _INK * marks.view(-1, 1, _SIDE, _SIDE)
 
     def draw_noise(self, n: int, device: torch.device) -> Tensor:
         """Standard normal noise (n, 64) from torch's global generator."""
         return torch.randn(n, *self.noise_shape, device=device)
+
+
+def _evened(logits: Tensor) -> Tensor:
+    """Logits (N, K), those of a sure reader hardly larger than those of one in doubt."""
+    # ONNX Runtime's mean and reciprocal round by an image's place in the batch; sums and divisions don't.
+    total = functools.reduce(torch.add, logits.square().unbind(dim=1))
+    return logits / torch.sqrt(total / logits.shape[1] + 1).unsqueeze(1)
 
 
 class _SoftSteps(nn.Module):
