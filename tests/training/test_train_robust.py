@@ -315,5 +315,6 @@ def test_a_shorter_run_has_so_many_epochs_of_each_stage() -> None:
     config = ROBUST["mnist", ROBUST_DEFENSE]
     short = config.shortened(1)
     assert short.drawing is not None
-    assert [stage.schedule.epochs for stage in (*short.readings, short.drawing)] == [1, 1, 1]
+    assert [stage.schedule.epochs for stage in short.readings] == [1, 1]
+    assert short.drawing.schedule.epochs == 1
     assert replace(short, readings=config.readings, drawing=config.drawing) == config
