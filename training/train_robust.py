@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from service.attacks.norms import into_ball, random_start, steepest
-from service.attacks.pgd import default_step_size
+from service.attacks.norms import into_ball, random_start
+from service.attacks.pgd import climb, default_step_size
 from training import metrics
 from training.augmentation import augment
 from training.data import Examples
@@ -69,29 +69,18 @@ def train_robust(
     def read(images: Tensor) -> Tensor:
         return purifier.read(purifier.encode(images, torch.zeros(len(images), *purifier.noise_shape, device=device)))
 
+    name = " ".join(folder.parts[-2:])
     attacked = validation.first(_READER_IMAGES)
     validate = _adaptive_validation(validation, attacked, read, config, _READER_STEPS, device)
     for i, stage in enumerate(config.readings, 1):
-        reading = Job(
-            name=" ".join((*folder.parts[-2:], f"reading {i}")),
-            folder=folder / f"reading-{i}",
-            config=replace(config, readings=config.readings[:i], drawing=None),
-            schedule=stage.schedule,
-            examples=len(train),
-            select=_SELECT,
-            seed=config.seed,
-        )
+        so_far = replace(config, readings=config.readings[:i], drawing=None)
+        reading = _job(f"{name} reading {i}", folder / f"reading-{i}", so_far, train)
         fit(reading, purifier, _reading(train, purifier, config, stage, device, reading.total_steps), validate)
 
     freeze(purifier.encoder), freeze(purifier.reader)
     purifier.marks.requires_grad_(True)
     drawing = replace(
-        reading,
-        name=" ".join((*folder.parts[-2:], "drawing")),
-        folder=folder,
-        config=config,
-        schedule=cast(DrawingConfig, config.drawing).schedule,
-        depends_on=f"{fingerprint(classifier)} {fingerprint(purifier)}",
+        _job(f"{name} drawing", folder, config, train), depends_on=f"{fingerprint(classifier)} {fingerprint(purifier)}"
     )
     judge = fastest(classifier, device, mixed_precision=False)
     answer = deterministic(Pipeline(purifier, judge), purifier)
@@ -101,6 +90,19 @@ def train_robust(
     round_to_stored_precision(purifier)
     torch.save(purifier.state_dict(), folder / "weights.pt")
     return purifier
+
+
+def _job(name: str, folder: Path, config: RobustConfig, train: Examples) -> Job:
+    """A stage of the training that `config` ends with."""
+    return Job(
+        name=name,
+        folder=folder,
+        config=config,
+        schedule=(config.drawing or config.readings[-1]).schedule,
+        examples=len(train),
+        select=_SELECT,
+        seed=config.seed,
+    )
 
 
 def _reading(
@@ -216,11 +218,8 @@ def walk(
     start = random_start(images, eps, "linf", rng)
     for i in range(round(len(images) * patterned)):
         start[i] = torch.from_numpy(eps * _rectangles(images.shape[-1], rng)).to(start)
-    walked = into_ball(images + start, images, eps, "linf")
-    for _ in range(steps):
-        _, gradient = victim.loss_gradient(walked, labels)
-        walked = into_ball(walked + size * steepest(gradient, "linf"), images, eps, "linf")
-    return cast(Tensor, walked)
+    start = into_ball(images + start, images, eps, "linf")
+    return cast(Tensor, climb(victim, start, images, labels, eps=eps, steps=steps, step_size=size))
 
 
 def _rectangles(side: int, rng: np.random.Generator) -> Signs:

@@ -68,15 +68,36 @@ def pgd(
         adv_images = images
         if random_start:
             adv_images = into_ball(images + draw_start(images, eps, norm, rng), images, eps, norm)
-        for _ in range(steps):
-            _, gradient = victim.loss_gradient(adv_images, labels)
-            moved = adv_images + direction * size * steepest(gradient, norm)
-            adv_images = into_ball(moved, images, eps, norm)
+        adv_images = climb(
+            victim, adv_images, images, labels, eps=eps, steps=steps, step_size=direction * size, norm=norm
+        )
         if restarts == 1:
             return victim.result(adv_images)
         score = _score(victim.logits(adv_images), labels, direction)
         best, best_score = _better(best, best_score, adv_images, score)
     return victim.result(best)
+
+
+def climb(
+    model: WhiteBox,
+    start: Array,
+    images: Array,
+    labels: Array,
+    *,
+    eps: float,
+    steps: int,
+    step_size: float,
+    norm: BallNorm = "linf",
+) -> Array:
+    """From `start` (N, 1, 28, 28) up the cross-entropy to `labels`, within eps of `images` and in [0, 1].
+
+    A negative `step_size` leads down.
+    """
+    adv_images = start
+    for _ in range(steps):
+        _, gradient = model.loss_gradient(adv_images, labels)
+        adv_images = into_ball(adv_images + step_size * steepest(gradient, norm), images, eps, norm)
+    return adv_images
 
 
 def _score(logits: Array, labels: Array, direction: float) -> Array:
