@@ -35,9 +35,9 @@ _LOSSES, _EPOCHS = "losses.csv", "epochs.csv"
 class Job:
     """What to fit and where to keep it.
 
-    `examples` is the size of the training set; `select` names the validation metric (higher is better)
-    whose best epoch is kept; `config` is saved beside the weights, and guards a resume together with `depends_on`,
-    a name for whatever else the weights depend on (the classifier, the attacked sets).
+    `examples` is the size of the training set; `select` names the validation metric (higher is better) whose best epoch
+    is kept, None keeps the last one; `config` is saved beside the weights, and guards a resume together with
+    `depends_on`, a name for whatever else the weights depend on (the classifier, the attacked sets).
     """
 
     name: str
@@ -45,7 +45,7 @@ class Job:
     config: Any
     schedule: Schedule
     examples: int
-    select: str
+    select: str | None
     seed: int
     depends_on: str = ""
 
@@ -59,10 +59,10 @@ class Job:
 
 
 def fit(job: Job, model: nn.Module, batch_loss: BatchLoss, validate: Validate) -> Mapping[str, float]:
-    """Train `model` in place, resuming from the job's folder; ends with the best epoch's weights.
+    """Train `model` in place, resuming from the job's folder; ends with the weights of the epoch that `job` keeps.
 
     Returns:
-        The validation metrics of the epoch that was kept.
+        The validation metrics of that epoch.
 
     Raises:
         CheckpointError: the folder holds a checkpoint of another configuration.
@@ -116,7 +116,7 @@ class _State:
         epoch = self.step // job.steps_per_epoch
         tqdm.write(f"{job.name} epoch {epoch}: " + ", ".join(f"{k}={v:.4f}" for k, v in metrics.items()))
         _log(job.folder / _EPOCHS, {"epoch": epoch, **metrics})
-        if metrics[job.select] >= self.best.get(job.select, -math.inf):
+        if job.select is None or metrics[job.select] >= self.best.get(job.select, -math.inf):
             self.best = dict(metrics)
             self.best_weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
 

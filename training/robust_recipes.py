@@ -37,7 +37,8 @@ class DrawingConfig:
 
     Of a batch, `through_classifier` is walked by PGD of `attack_steps` through purifier and frozen classifier, the
     share `clean` is not attacked, and the rest is walked as in the stage before, whose augmentation it shares. The loss
-    is the divergence (KL) of the classifier's answers to the purified images from the reader's, and `pixel_weight`
+    is the divergence (KL) of the classifier's answers to the purified images from the reader's, whose logits count
+    `sharpness` times, so that both change sides at the same place and the classifier more steeply; and `pixel_weight`
     times the mean squared distance of the purified images from the unattacked ones. The divergence is also taken of
     further images, `mistold` for each in the batch, drawn from one image's code and told what another one shows.
     """
@@ -47,7 +48,8 @@ class DrawingConfig:
     mistold: float = 0.5
     through_classifier: float = 0.25
     clean: float = 0.25
-    pixel_weight: float = 10.0
+    sharpness: float = 2.5
+    pixel_weight: float = 5.0
 
 
 Stage = TypeVar("Stage", ReadingConfig, DrawingConfig)

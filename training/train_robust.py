@@ -52,9 +52,10 @@ def train_robust(
     device: torch.device,
     folder: Path,
 ) -> nn.Module:
-    """A purifier in eval mode, each stage's best epoch by its mean validation accuracy, clean and under adaptive PGD.
+    """A purifier in eval mode, each reading's best epoch by its mean validation accuracy, clean and under adaptive PGD.
 
-    The attack of the validation goes through the reader, that of the last stage through purifier and classifier.
+    The attack of the validation goes through the reader; that of the last stage, which keeps its last epoch, through
+    purifier and classifier.
     Resumes from `folder`.
 
     Raises:
@@ -80,7 +81,9 @@ def train_robust(
     freeze(purifier.encoder), freeze(purifier.reader)
     purifier.marks.requires_grad_(True)
     drawing = replace(
-        _job(f"{name} drawing", folder, config, train), depends_on=f"{fingerprint(classifier)} {fingerprint(purifier)}"
+        _job(f"{name} drawing", folder, config, train),
+        select=None,  # the few images of its validation tell epochs apart by chance
+        depends_on=f"{fingerprint(classifier)} {fingerprint(purifier)}",
     )
     judge = fastest(classifier, device, mixed_precision=False)
     answer = deterministic(Pipeline(purifier, judge), purifier)
@@ -163,7 +166,7 @@ def _drawing(
         # Only what the classifier sees is clamped: clamping under the squared error kills its gradient.
         answers = classifier(drawn.clamp(0, 1))
         terms = {
-            "disagreement": _divergence(answers, torch.cat([told, lies])),
+            "disagreement": _divergence(answers, stage.sharpness * torch.cat([told, lies])),
             "squared_error": nn.functional.mse_loss(purified, images),
         }
         loss = terms["disagreement"] + stage.pixel_weight * terms["squared_error"]

@@ -17,16 +17,23 @@ SCHEDULE = Schedule(epochs=3, batch_size=8, learning_rate=0.01, weight_decay=0.0
 INPUTS = torch.linspace(-1, 1, 64).view(64, 1)
 
 
-def _job(folder: Path, seed: int = 0) -> Job:
+def _job(folder: Path, seed: int = 0, select: str | None = "score") -> Job:
     config = ClassifierConfig(schedule=SCHEDULE, seed=seed)
-    return Job("test", folder, config, SCHEDULE, examples=64, select="score", seed=seed)
+    return Job("test", folder, config, SCHEDULE, examples=64, select=select, seed=seed)
 
 
 class _InterruptError(Exception):
     pass
 
 
-def _run(folder: Path, *, stop_at: int | None = None, seed: int = 0, scores: list[float] | None = None) -> nn.Module:
+def _run(
+    folder: Path,
+    *,
+    stop_at: int | None = None,
+    seed: int = 0,
+    scores: list[float] | None = None,
+    select: str | None = "score",
+) -> nn.Module:
     torch.manual_seed(1)
     model = nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.5), nn.Linear(8, 1))
     remaining = list(scores or [0.1, 0.2, 0.3])
@@ -37,7 +44,7 @@ def _run(folder: Path, *, stop_at: int | None = None, seed: int = 0, scores: lis
         loss = (model(INPUTS[indices]) - INPUTS[indices] ** 2).square().mean()
         return loss, {"loss": loss.item()}
 
-    fit(_job(folder, seed), model, batch_loss, lambda: {"score": remaining.pop(0)})
+    fit(_job(folder, seed, select), model, batch_loss, lambda: {"score": remaining.pop(0)})
     return model
 
 
@@ -117,6 +124,11 @@ def test_the_best_epoch_is_kept_not_the_last(tmp_path: Path) -> None:
     best_last = _run(tmp_path / "last", scores=[0.1, 0.2, 0.3])
     best_first = _run(tmp_path / "first", scores=[0.9, 0.2, 0.3])
     assert not _equal(best_last, best_first)
+
+
+def test_the_last_epoch_is_kept_where_nothing_selects(tmp_path: Path) -> None:
+    last = _run(tmp_path / "last", scores=[0.9, 0.2, 0.1], select=None)
+    assert _equal(last, _run(tmp_path / "rising", scores=[0.1, 0.2, 0.3]))
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:

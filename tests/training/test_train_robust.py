@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,6 +95,21 @@ def test_the_last_stage_moves_the_decoder_alone(classifier: nn.Module, tmp_path:
     before, after = _best(folder / "reading-2"), _best(folder)
     assert _moved(before, after) == {"decoder", "marks"}
     assert not before["marks.weight"].any()
+
+
+def test_readings_keep_their_best_epoch_and_the_last_stage_its_last(
+    classifier: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[str | None] = []
+    fit = fitting.fit
+
+    def noted(job: fitting.Job, *given: Any) -> Mapping[str, float]:
+        kept.append(job.select)
+        return fit(job, *given)
+
+    monkeypatch.setattr(train_robust, "fit", noted)
+    _train(tmp_path, classifier)
+    assert kept == ["mean_accuracy", "mean_accuracy", None]
 
 
 def test_the_second_stage_goes_on_from_the_first(classifier: nn.Module, tmp_path: Path) -> None:
@@ -275,6 +291,35 @@ def test_a_class_that_is_told_leaves_its_mark_and_a_sure_reader_no_heavier_one(p
     marks = {scale: (purifier.draw(codes, scale * told) - plain).flatten() for scale, plain in unmarked.items()}
     assert torch.allclose(marks[1.0] / marks[1.0].max(), torch.linspace(0, 1, 28**2), atol=1e-4)
     assert 1 <= (marks[10.0].max() / marks[1.0].max()).item() < 1.1
+
+
+def test_of_two_classes_hardly_told_apart_one_mark_stands_out(purifier: RobustAutoencoder) -> None:
+    codes, told = torch.randn(1, 64), torch.full((1, 10), -8.0)
+    told[0, [3, 5]] = torch.tensor([4.0, 3.0])
+    unmarked = purifier.draw(codes, told)
+    with torch.no_grad():
+        purifier.marks.weight[0, 3] = purifier.marks.weight[1, 5] = 1.0
+    first, second = (purifier.draw(codes, told) - unmarked).flatten()[:2].tolist()
+    assert first > 5 * abs(second)
+
+
+def test_the_classifier_shall_answer_as_the_reader_does_and_more_steeply(
+    purifier: RobustAutoencoder, classifier: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted: list[Tensor] = []
+
+    def noted(answers: Tensor, told: Tensor) -> Tensor:
+        wanted.append(told)
+        return answers.sum()
+
+    monkeypatch.setattr(train_robust, "walk", lambda _, images, *__, **___: images)
+    monkeypatch.setattr(train_robust, "_divergence", noted)
+    for sharpness in (1.0, 3.0):
+        config = replace(_CONFIG, drawing=replace(_DRAWING, clean=0.5, sharpness=sharpness))
+        torch.manual_seed(0)
+        train_robust._drawing(_examples(), purifier, classifier, config, _CPU)(torch.arange(8), 0)
+    assert len(wanted[0]) == 12
+    assert torch.allclose(wanted[1], 3 * wanted[0])
 
 
 def test_the_classifier_learns_to_heed_what_is_told_whatever_the_code_says(

@@ -11,7 +11,6 @@ Knows nothing of attacks or classifiers.
 
 from __future__ import annotations
 
-import functools
 from typing import cast
 
 import torch
@@ -29,6 +28,8 @@ _STEPS = (0.25, 0.5, 0.75)
 _STEEPNESS = 12.0
 # Logits are about ten times as large as codes.
 _CALM = 0.25
+# Of two classes that the reader can hardly tell apart, one mark shall stand out.
+_CLEAR = 2.0
 # Weights that move as fast as the others draw marks that are seen soon.
 _INK = 5.0
 
@@ -100,21 +101,13 @@ class RobustAutoencoder(nn.Module):
 
     def draw(self, codes: Tensor, told: Tensor) -> Tensor:
         """Images of codes (N, 64), told what they show: logits (N, 10)."""
-        # No softmax: where it says 1 it would hide from an attacker the way to another class, not close it.
         drawn: Tensor = self.decoder(torch.cat([codes, _CALM * told], dim=1))
-        marks: Tensor = self.marks(_evened(told))
+        marks: Tensor = self.marks(torch.softmax(_CLEAR * told, dim=1) - 1 / _CLASSES)
         return drawn + _INK * marks.view(-1, 1, _SIDE, _SIDE)
 
     def draw_noise(self, n: int, device: torch.device) -> Tensor:
         """Standard normal noise (n, 64) from torch's global generator."""
         return torch.randn(n, *self.noise_shape, device=device)
-
-
-def _evened(logits: Tensor) -> Tensor:
-    """Logits (N, K), those of a sure reader hardly larger than those of one in doubt."""
-    # ONNX Runtime's mean and reciprocal round by an image's place in the batch; sums and divisions don't.
-    total = functools.reduce(torch.add, logits.square().unbind(dim=1))
-    return logits / torch.sqrt(total / logits.shape[1] + 1).unsqueeze(1)
 
 
 class _SoftSteps(nn.Module):
