@@ -65,14 +65,8 @@ def evaluate(
     judged = _judged(protocol, defenses)
     plan = _chosen(whole, only, protocol, judged)
     bench = TestBench(Victim(models, dataset, device.type), test, cache, workers)
-    if again:
-        for measurement in plan:
-            bench.forget(measurement.spec, measurement.views)
-    rows = []
     try:
-        for number, measurement in enumerate(plan, start=1):
-            print(f"{number}/{len(plan)}", end=" ")
-            rows += _measure(bench, ledger, measurement, again=again)
+        rows = _measure_all(bench, ledger, plan, again=again)
         if judged is not None and (not only or _WORST_CASE in only):
             rows.append(_worst_case(bench, ledger, whole, judged, again=again))
     except BallError as error:
@@ -83,6 +77,17 @@ def evaluate(
     probes = Probes(bench, manifest, train, sizes.check_n, costly=protocol in {"paper", "adaptive"}, again=again)
     found = checks.run(models, manifest, dataset, current_rows(models, manifest), probes)
     _report(dataset, found)
+    return rows
+
+
+def _measure_all(bench: TestBench, ledger: Ledger, plan: list[Measurement], *, again: bool) -> list[Row]:
+    if again:
+        for measurement in plan:
+            bench.forget(measurement.spec, measurement.views)
+    rows = []
+    for number, measurement in enumerate(plan, start=1):
+        print(f"{number}/{len(plan)}", end=" ")
+        rows += _measure(bench, ledger, measurement, again=again)
     return rows
 
 
