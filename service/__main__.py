@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import signal
 import socket
 import sys
@@ -118,6 +119,8 @@ def _serve(settings: Settings) -> int:
         workers=1,
     )
     server = Server(config, app.state.service)
+    # What is there by now stays; the collector would look through all of it again and again, and hold up every request.
+    gc.freeze()
     try:
         server.run()
     except SystemExit:

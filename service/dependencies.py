@@ -1,6 +1,7 @@
 """What routes ask for by type: the state, the loaded models, the picture in the body, the stopwatch.
 
-All of them are coroutines, also those that await nothing: FastAPI would send a plain function to a thread.
+All of them are coroutines, also those that await nothing: FastAPI would send a plain function to a thread. None depends
+on another: of the time that a small request takes outside of the models, resolving them was a third.
 """
 
 from __future__ import annotations
@@ -22,60 +23,63 @@ from service.leash import Leash
 from service.state import ServiceState
 
 
-async def _state(request: Request) -> ServiceState:
+def _service(request: Request) -> ServiceState:
     state: ServiceState = request.app.state.service
     return state
 
 
-State = Annotated[ServiceState, Depends(_state)]
-
-
-async def _loaded(state: State) -> Catalog:
-    return state.loaded()
-
-
-async def _stopwatch(request: Request) -> Stopwatch:
+def _stopwatch(request: Request) -> Stopwatch:
     stopwatch: Stopwatch = request.state.stopwatch
     return stopwatch
 
 
-Models = Annotated[Catalog, Depends(_loaded)]
-Timer = Annotated[Stopwatch, Depends(_stopwatch)]
-
-
-async def _hold(request: Request) -> Hold:
+def _hold(request: Request) -> Hold:
     hold: Hold = request.state.hold
     return hold
 
 
-BodyHold = Annotated[Hold, Depends(_hold)]
+async def _state(request: Request) -> ServiceState:
+    return _service(request)
 
 
-async def _image_bytes(request: Request, state: State, models: Models, timer: Timer, hold: BodyHold) -> bytes:
-    """The body's picture. Depends on the models, so that nothing is received before they are loaded."""
-    with timer.stage("receive"):
-        return await bodies.read_image(request, hold, **_limits(state))
+async def _models(request: Request) -> Catalog:
+    return _service(request).loaded()
 
 
-async def _optional_image_bytes(
-    request: Request, state: State, models: Models, timer: Timer, hold: BodyHold
-) -> bytes | None:
-    with timer.stage("receive"):
-        data = await bodies.read_body(request, hold, **_limits(state))
+async def _timer(request: Request) -> Stopwatch:
+    return _stopwatch(request)
+
+
+async def _image_bytes(request: Request) -> bytes:
+    """The body's picture; nothing is received before the models are loaded."""
+    with _stopwatch(request).stage("receive"):
+        return await bodies.read_image(request, _hold(request), **_limits(request))
+
+
+async def _optional_image_bytes(request: Request) -> bytes | None:
+    with _stopwatch(request).stage("receive"):
+        data = await bodies.read_body(request, _hold(request), **_limits(request))
         return await bodies.extract_image(request.headers, data) if data else None
 
 
-def _limits(state: ServiceState) -> dict[str, Any]:
+def _limits(request: Request) -> dict[str, Any]:
+    state = _service(request)
+    state.loaded()
     return {"max_bytes": state.settings.max_body_bytes, "timeout_s": state.settings.body_timeout_s}
 
 
-async def no_body(request: Request, state: State) -> None:
+State = Annotated[ServiceState, Depends(_state)]
+Models = Annotated[Catalog, Depends(_models)]
+Timer = Annotated[Stopwatch, Depends(_timer)]
+
+
+async def no_body(request: Request) -> None:
     """Refuse a body, on routes whose parameters stand in the query.
 
     Raises:
         MediaTypeError: there is one.
     """
-    await bodies.refuse_body(request, timeout_s=state.settings.body_timeout_s)
+    await bodies.refuse_body(request, timeout_s=_service(request).settings.body_timeout_s)
 
 
 ImageBytes = Annotated[bytes, Depends(_image_bytes)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -126,7 +126,7 @@ class LatencyBook:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._series: dict[tuple[str, str], _Series] = {}
+        self._series: defaultdict[tuple[str, str], _Series] = defaultdict(_Series)
         self._lock = Lock()
 
     def record(self, endpoint: str, durations_ms: dict[str, float]) -> None:
@@ -134,7 +134,7 @@ class LatencyBook:
         now_s = self._clock()
         with self._lock:
             for stage, duration_ms in durations_ms.items():
-                self._series.setdefault((endpoint, stage), _Series()).add(duration_ms, now_s)
+                self._series[endpoint, stage].add(duration_ms, now_s)
 
     def readings(self) -> list[Reading]:
         """One reading per endpoint and stage, in the order of their first request."""

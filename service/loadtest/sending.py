@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -53,12 +54,17 @@ def _is_loopback(host: str) -> bool:
 async def connections(url: str, timeout_s: float) -> AsyncIterator[httpx.AsyncClient]:
     """A client with a connection for each request in flight, over aiohttp.
 
-    httpx's own pool is slower than the service from a few dozen connections on (encode/httpx#3215).
+    httpx's own pool is slower than the service from a few dozen connections on (encode/httpx#3215). What the process
+    holds already is kept from the garbage collector meanwhile: its pauses would be counted as the service's.
     """
     limits = httpx.Limits(max_connections=_MOST_CONNECTIONS)
     transport = AiohttpTransport(limits=limits)
     async with httpx.AsyncClient(base_url=url, transport=transport, timeout=timeout_s) as client:
-        yield client
+        gc.freeze()
+        try:
+            yield client
+        finally:
+            gc.unfreeze()
 
 
 def sender(client: httpx.AsyncClient, path: str, bodies: Sequence[bytes] = (), content_type: str = "image/png") -> Send:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -120,6 +121,18 @@ def test_a_refused_variable_is_one_sentence(
     error = capsys.readouterr().err
     assert error.startswith(sentence)
     assert error.count("\n") == 1
+
+
+def test_what_is_there_before_the_first_request_is_kept_from_the_garbage_collector(
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen: list[int] = []
+    monkeypatch.setattr(Server, "run", lambda _: frozen.append(gc.get_freeze_count()))
+    try:
+        assert main(["--models-dir", str(models_dir), "--port", "0"]) == 0
+    finally:
+        gc.unfreeze()
+    assert frozen[0] > 10_000
 
 
 def test_models_that_cannot_be_loaded_end_it_with_one_sentence(tmp_path: Path) -> None:
