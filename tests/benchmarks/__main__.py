@@ -20,7 +20,7 @@ from service.images import encode_png
 from service.inference import usable_cpus
 from service.loadtest.table import cell, lay_out
 from service.samples import read_samples
-from tests.benchmarks.contestants import ROOT, Contestant, contestants
+from tests.benchmarks.contestants import OURS, ROOT, Contestant, contestants
 from tests.benchmarks.in_process import in_process
 from tests.benchmarks.measuring import Measured, figures, load, medians, ratios
 from tests.benchmarks.running import StartError, running
@@ -44,7 +44,10 @@ def main(arguments: list[str] | None = None) -> int:
     _print_in_process(inside)
     taking_part, skipped = _invite(contestants(chosen.service_python.absolute()), chosen.only)
     measured = _rounds(taking_part, skipped, chosen.rounds, chosen.seconds)
+    overheads = _overheads(measured, inside["p50_ms"])
     _print_servers(measured, skipped)
+    for name, ms in overheads.items():
+        print(f"{name}: at one connection {ms:.2f} ms beside the models, the load generator's own time among it")
     machine = f"{platform.platform()}, {_processor()}, {usable_cpus()} CPUs"
     print(f"\n{machine}; {chosen.rounds} alternating rounds of {chosen.seconds:g} s a stage, medians.")
     print(
@@ -55,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
                 "rounds": chosen.rounds,
                 "seconds": chosen.seconds,
                 "ratios": ratios(measured),
+                "ms_beside_the_models_at_1": overheads,
                 "servers": measured,
                 "skipped": skipped,
                 "in_process": inside,
@@ -89,6 +93,15 @@ def _rounds(
                 continue
             kept[one.name].append(figures(found, ready_s))
     return {name: medians(each) for name, each in kept.items() if each}
+
+
+def _overheads(measured: dict[str, Measured], in_process_ms: dict[str, float]) -> dict[str, float]:
+    """What ours take at one connection beyond the time of the models alone, in milliseconds."""
+    return {
+        name: p50_ms - in_process_ms[name.replace(OURS, "answer")]
+        for name, each in measured.items()
+        if name.startswith(OURS) and (p50_ms := each["p50_ms_at_1"]) is not None
+    }
 
 
 def _pictures() -> list[bytes]:
