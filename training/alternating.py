@@ -9,13 +9,15 @@ from typing import TypeVar
 Key = TypeVar("Key", bound=Hashable)
 Call = Callable[[], object]
 _ROUNDS = 5
+_WARM_UP_S = 0.05
 
 
 def alternate(calls: Mapping[Key, Call], *, repeats: int, budget_s: float) -> dict[Key, list[float]]:
     """Milliseconds of `repeats` calls each, or of as many as the budget for one of them allows.
 
-    A first call of each warms it and is not counted, unless it alone takes the budget; nor is the first call of a
-    block, which finds the processors as another library left them.
+    A first call of each warms it and is not counted, unless it alone takes the budget; nor are the first calls of a
+    block, which find another's weights in the cache, and on the processors another library's threads, which look for
+    work for a while.
     """
     durations: dict[Key, list[float]] = {}
     wanted: dict[Key, int] = {}
@@ -27,7 +29,8 @@ def alternate(calls: Mapping[Key, Call], *, repeats: int, budget_s: float) -> di
     for number in range(1, _ROUNDS + 1):
         for key, call in calls.items():
             due = wanted[key] * number // _ROUNDS - len(durations[key])
-            if due > 1:
+            ready = time.perf_counter() + _WARM_UP_S
+            while due > 1 and time.perf_counter() < ready:
                 call()
             durations[key] += [_timed(call) for _ in range(due)]
     return durations

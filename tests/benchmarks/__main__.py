@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="each starts every contestant anew (default 3)")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each stage of the load (default 4)")
-    parser.add_argument("--repeats", type=int, default=50, help="of the calls in process (default 50)")
+    parser.add_argument("--repeats", type=int, default=100, help="of the calls in process (default 100)")
     parser.add_argument("--only", nargs="+", help="contestants whose name holds one of these words")
     parser.add_argument(
         "--service-python", type=Path, default=ROOT / ".venv/bin/python", help="what runs ours (default: .venv's)"

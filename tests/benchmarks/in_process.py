@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,9 +22,10 @@ from service.precision import Precision
 from service.prediction import Defense, Question
 from service.settings import Settings
 from tests.benchmarks.task import DATASET, DEFENSE, MODELS, Array
+from training.alternating import alternate
 from training.served import load_pipeline
 
-_WARM_UP_S, _IN_A_TURN = 0.02, 5
+_BUDGET_S = 20.0
 _GEMM = 1536
 _PRODUCT = f"""
 <ir_version: 9, opset_import: ["": 17]>
@@ -40,7 +41,8 @@ def in_process(repeats: int) -> dict[str, Any]:
     catalog = Catalog.load(MODELS, "cpu", Settings().threads, Settings().precision)
     torch.set_num_threads(catalog.runtime.threads)
     images = (catalog.samples(DATASET).images[:1, None] / 255).astype(np.float32)
-    times = _in_turns({**_ours(catalog, images), **_eager(catalog, images)}, repeats)
+    durations = alternate({**_ours(catalog, images), **_eager(catalog, images)}, repeats=repeats, budget_s=_BUDGET_S)
+    times = {name: statistics.median(each) for name, each in durations.items()}
     peak = _peak_gflops(catalog.runtime.threads, repeats)
     return {
         "threads": catalog.runtime.threads,
@@ -97,25 +99,6 @@ def _eager(catalog: Catalog, images: Array) -> dict[str, Callable[[], object]]:
         return call
 
     return {"purify, torch eager": eagerly(pipeline.purifier), "pipeline, torch eager": eagerly(pipeline)}
-
-
-def _in_turns(calls: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Round by round, so that a slow minute of the machine is everybody's.
-
-    The first calls of a turn do not count: they find the weights of another in the cache, and torch's threads, which
-    look for work for a while, on the processors.
-    """
-    durations: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(repeats):
-        for name, call in calls.items():
-            ready = time.perf_counter() + _WARM_UP_S
-            while time.perf_counter() < ready:
-                call()
-            for _ in range(_IN_A_TURN):
-                began = time.perf_counter()
-                call()
-                durations[name].append((time.perf_counter() - began) * 1000)
-    return {name: statistics.median(each) for name, each in durations.items()}
 
 
 def _peak_gflops(threads: int, repeats: int) -> float:

@@ -15,21 +15,22 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def test_calls_are_timed_in_turns_and_the_first_of_each_block_is_not_counted(clock: list[float]) -> None:
+def test_calls_are_timed_in_turns_and_the_first_of_each_block_are_not_counted(clock: list[float]) -> None:
     asked: list[str] = []
 
     def take(name: str, seconds: float) -> None:
         asked.append(name)
         clock[0] += seconds if asked.count(name) > 1 else 10 * seconds
 
-    calls = {"quick": lambda: take("quick", 0.001), "slow": lambda: take("slow", 0.002)}
+    calls = {"quick": lambda: take("quick", 0.016), "slow": lambda: take("slow", 0.1)}
     found = alternate(calls, repeats=10, budget_s=1000)
     assert {name: [round(ms, 6) for ms in times] for name, times in found.items()} == {
-        "quick": [1.0] * 10,
-        "slow": [2.0] * 10,
+        "quick": [16.0] * 10,
+        "slow": [100.0] * 10,
     }
-    assert asked[:8] == ["quick", "slow", *["quick"] * 3, *["slow"] * 3]
-    assert len(asked) == 2 * (1 + 5 * 3)
+    # Until 50 ms are over, and at least one, before the two that count.
+    assert asked[:11] == ["quick", "slow", *["quick"] * (4 + 2), *["slow"] * (1 + 2)]
+    assert len(asked) == 2 + 5 * (6 + 3)
 
 
 @pytest.mark.parametrize(("seconds", "count"), [(1.0, 10), (3.0, 3), (9.0, 1), (60.0, 1)])
