@@ -119,7 +119,7 @@ def _serve(settings: Settings) -> int:
         workers=1,
     )
     server = Server(config, app.state.service)
-    # What is there by now stays; the collector would look through all of it again and again, and hold up every request.
+    # What is there by now stays: the collector would look through all of it every few seconds, and hold up requests.
     gc.freeze()
     try:
         server.run()

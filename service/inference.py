@@ -25,8 +25,8 @@ _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 # The default search tunes anew for each batch size, and the default arena doubles with each extension.
 _CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
 # How long a thread looks for its share of the next operator before it sleeps. To wake it takes longer than a small
-# operator: without, the purifier took 1.6 times as long on two CPUs. Looking for longer, as the default does, takes the
-# processor from whoever else has work: VGG-16 then went from 6 to 14 ms under contention.
+# operator: without, the purifier took 1.6 times as long on two CPUs. Looking for as long as the default does takes
+# the processor from whoever else has work: a third of the throughput when two sessions take turns.
 _SPIN_US = 5
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 _INSTALL_HINT = (

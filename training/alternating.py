@@ -9,6 +9,7 @@ from typing import TypeVar
 Key = TypeVar("Key", bound=Hashable)
 Call = Callable[[], object]
 _ROUNDS = 5
+# torch's threads look for work for some 20 ms after a call.
 _WARM_UP_S = 0.05
 
 
@@ -16,8 +17,8 @@ def alternate(calls: Mapping[Key, Call], *, repeats: int, budget_s: float) -> di
     """Milliseconds of `repeats` calls each, or of as many as the budget for one of them allows.
 
     A first call of each warms it and is not counted, unless it alone takes the budget; nor are the first calls of a
-    block, which find another's weights in the cache, and on the processors another library's threads, which look for
-    work for a while.
+    block of two or more, which find another's weights in the cache, and on the processors another library's threads,
+    which look for work for a while.
     """
     durations: dict[Key, list[float]] = {}
     wanted: dict[Key, int] = {}

@@ -6,6 +6,7 @@ Ray is imported where it is used, since it is an extra, and since it reads its e
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging.config
 import math
 import os
@@ -121,6 +122,7 @@ def replica(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncGenerator[Any, None]:
         async with usual(app) as state:
             await _loaded(app.state.service)
+            gc.freeze()  # as __main__ does
             yield state
 
     app.router.lifespan_context = lifespan

@@ -20,6 +20,7 @@ from service.images import encode_png
 from service.inference import usable_cpus
 from service.loadtest.table import cell, lay_out
 from service.samples import read_samples
+from service.settings import Settings
 from tests.benchmarks.contestants import OURS, ROOT, Contestant, contestants
 from tests.benchmarks.in_process import in_process
 from tests.benchmarks.measuring import Measured, figures, load, medians, ratios
@@ -96,7 +97,11 @@ def _rounds(
 
 
 def _overheads(measured: dict[str, Measured], in_process_ms: dict[str, float]) -> dict[str, float]:
-    """What ours take at one connection beyond the time of the models alone, in milliseconds."""
+    """What ours take at one connection beyond the time of the models alone, in milliseconds; nothing of a GPU, for in
+    process the models run on a CPU.
+    """
+    if Settings().device == "cuda":
+        return {}
     return {
         name: p50_ms - in_process_ms[name.replace(OURS, "answer")]
         for name, each in measured.items()
