@@ -174,7 +174,7 @@ def _descent(models: Path) -> str:
 def _zoo(rows: Sequence[Row], datasets: Sequence[str]) -> str:
     if not datasets:
         return "Not measured yet."
-    return matrix.written(rows, datasets) + "\n![Every attack on one purifier](figures/zoo.png)"
+    return matrix.written(rows, datasets) + "\n![Every attack side by side](figures/zoo.png)"
 
 
 def _images(kind: str, datasets: Sequence[str]) -> str:
