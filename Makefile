@@ -16,8 +16,8 @@ ifeq ($(filter $(DEVICE),auto cpu cuda),)
   $(error DEVICE is '$(DEVICE)'; allowed are auto, cpu and cuda)
 endif
 
-ifeq ($(filter $(PRECISION),auto fp32 int8),)
-  $(error PRECISION is '$(PRECISION)'; allowed are auto, fp32 and int8)
+ifeq ($(filter $(PRECISION),auto fp32 int8 fp16),)
+  $(error PRECISION is '$(PRECISION)'; allowed are auto, fp32, int8 and fp16)
 endif
 
 SERVE_ENV := $(if $(filter cuda,$(DEVICE)),.venv-cuda,.venv)
@@ -32,7 +32,7 @@ DEV_PY    := $(DEV_ENV)/bin/python
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
-serve: $(SERVE_ENV)/.installed ## serve the shipped models; HOST=127.0.0.1 PORT=8000 DEVICE=auto|cpu|cuda PRECISION=auto|fp32|int8
+serve: $(SERVE_ENV)/.installed ## serve the shipped models; HOST=127.0.0.1 PORT=8000 DEVICE=auto|cpu|cuda PRECISION=auto|fp32|int8|fp16
 	@exec $(SERVE_PY) -m service --host $(HOST) --port $(PORT) --device $(DEVICE) --precision $(PRECISION) $(ARGS)
 
 # A process for each CPU, each with one thread: two tests then run at a time, not two threads of one. Who has run out of

@@ -139,7 +139,7 @@ def _options(arguments: list[str] | None) -> dict[str, Any]:
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", help="port to listen on (default 8000)")
     parser.add_argument("--device", help="auto (default), cpu or cuda")
-    parser.add_argument("--precision", help="auto (default), fp32 or int8")
+    parser.add_argument("--precision", help="auto (default), fp32, int8 or fp16")
     parser.add_argument("--models-dir", type=Path, help="the folder that holds manifest.json (default: the shipped)")
     parser.add_argument("--threads", help="threads inside one operator (default: the CPUs that may be used)")
     parser.add_argument(

@@ -83,8 +83,7 @@ class Catalog:
         self.manifest = manifest
         self.runtime = runtime
         self.precision_asked = precision
-        shipped = {graph.dataset for graph in manifest.graphs if graph.precision == "int8"}
-        self.precision = choose(precision, on_cuda=runtime.uses_cuda, shipped=shipped >= set(manifest.datasets))
+        self.precision = choose(precision, on_cuda=runtime.uses_cuda, shipped=manifest.precisions)
         self.sessions = Sessions(folder, runtime)
 
     @classmethod

@@ -136,6 +136,12 @@ class Manifest(_Entry):
         """Names of the data sets, in the manifest's order."""
         return tuple(self.class_names)
 
+    @property
+    def precisions(self) -> set[Precision]:
+        """Those that the plain classifier of every data set is shipped in."""
+        shipped = {(g.dataset, g.precision) for g in self.graphs if (g.kind, g.defense) == ("classifier", _NO_DEFENSE)}
+        return {precision for _, precision in shipped if all((name, precision) in shipped for name in self.datasets)}
+
     def defenses(self, dataset: str) -> tuple[str, ...]:
         """Names of a data set's defenses, 'autoencoder' first: purifiers, and classifiers in the plain one's place."""
         own = {g.defense for g in self.graphs if g.dataset == dataset and g.kind in {"purifier", "classifier"}}

@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     port: Whole = Field(8000, ge=0, le=65535, description="port to listen on; 0 lets the system choose")
     device: DeviceChoice = Field("auto", description="'cuda' fails where there is none, 'auto' says what it got")
     precision: PrecisionChoice = Field(
-        "auto", description="of the classifiers; 'auto' is int8 on CPUs that are fast at it, else fp32"
+        "auto", description="of the classifiers; 'auto' is fp16 on GPUs, int8 on CPUs that are fast at it, else fp32"
     )
     models_dir: Path = Field(SHIPPED_MODELS, description="the folder that holds manifest.json")
     threads: Whole | None = Field(

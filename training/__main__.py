@@ -94,8 +94,9 @@ def _add_export(add: Add) -> None:
     )
     _add_work_dir(export)
     _add_device(export)
-    quantize = add("quantize", verbs.run_quantize, "write an int8 classifier beside the exported fp32 one")
+    quantize = add("quantize", verbs.run_quantize, "write the exported classifier in int8 and fp16 beside fp32")
     _add_dataset(quantize)
+    quantize.add_argument("--precision", choices=("int8", "fp16"), help="only this one; default: both")
     for command in (export, quantize):
         _add_models_dir(command)
 

@@ -35,7 +35,7 @@ RULES = {
     11: ("canaries", "breaks an undefended VGG and a gradient-killing fake defence, not an adversarially trained net"),
     12: ("parity", "ONNX and torch agree on logits to 1e-4 and every label; attacks walk torch's gradients to 1e-3"),
     13: ("label leaking", "FGSM leaves at most 3 points more than no attack or FGSM to the least likely class"),
-    14: ("precision", "int8 answers as many of 10,000 images rightly as fp32, clean and attacked, to .3 points"),
+    14: ("precision", "int8 and fp16 are right on as many of 10,000 images as fp32, clean and attacked, to .3 points"),
 }  # fmt: skip
 OF_THE_INFORMED = (5, 6, 8, 9, 10)
 

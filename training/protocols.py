@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from service.catalog import DEFAULT_DEFENSE, NO_DEFENSE
+from service.precision import REDUCED
 from training import autoattack, zoo
 from training.config import ONE_ATTACK
 from training.errors import EvaluationError
@@ -207,9 +208,9 @@ def _zoo(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
 
 
 def _precision(defenses: tuple[str, ...], sizes: Sizes) -> Iterator[Measurement]:
-    """The int8 classifier beside the fp32 one, on images made on the fp32 one, for int8 has no gradient."""
+    """The int8 and fp16 classifiers beside the fp32 one, on images made on that, for the others ship no gradient."""
     exact = (UNDEFENDED, zero_noise(defenses[0]))
-    views = (*exact, *(replace(view, precision="int8") for view in exact))
+    views = (*exact, *(replace(view, precision=other) for other in REDUCED for view in exact))
     yield from (
         Measurement(attack, n, views) for attack, n in ((CLEAN, sizes.n), (_FGSM, sizes.n), (_PGD, sizes.pgd_n))
     )

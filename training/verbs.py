@@ -33,8 +33,8 @@ from training.evaluate import evaluate
 from training.export import export_dataset, export_defense
 from training.plans import TrainedPurifier
 from training.protocols import DEFAULT_SIZES, Sizes
-from training.quantized_classifier import quantize_classifier
 from training.ray_tasks import RayTasks
+from training.reduced_precision import halve_classifier, quantize_classifier
 from training.report import write_report
 from training.robust_recipes import ROBUST, RobustConfig
 from training.table3 import measure, printed
@@ -152,9 +152,12 @@ def _export_to_triton(options: argparse.Namespace) -> None:
 
 
 def run_quantize(options: argparse.Namespace) -> None:
-    """Write the int8 classifier."""
+    """Write the classifier in int8, fp16 or both."""
     train, test = (data.load(options.dataset, split, options.data_dir) for split in ("train", "test"))
-    quantize_classifier(options.dataset, train=train, test=test, models=options.models_dir)
+    if options.precision in {None, "int8"}:
+        quantize_classifier(options.dataset, train=train, test=test, models=options.models_dir)
+    if options.precision in {None, "fp16"}:
+        halve_classifier(options.dataset, test=test, models=options.models_dir)
 
 
 def run_evaluate(options: argparse.Namespace) -> None:

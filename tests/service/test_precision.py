@@ -1,4 +1,4 @@
-"""Int8 answers where the processor is fast at it and it is shipped, or where it was asked for; attacks stay fp32."""
+"""What the device is fast at answers, where it is shipped, or what was asked for; attacks stay fp32."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from service import manifest as manifests
 from service import precision
 from service.app import create_app
 from service.catalog import Catalog
 from service.errors import ManifestError
 from service.images import from_bytes
-from service.precision import choose, has_fast_int8
+from service.precision import PrecisionChoice, choose, has_fast_int8
 from service.settings import Settings
 from tests.service.asking import digit
 from tests.service.conftest import wait_until_ready
@@ -68,15 +69,34 @@ def test_where_the_system_tells_nothing_int8_is_not_fast(tmp_path: Path) -> None
     assert not has_fast_int8(tmp_path / "cpuinfo")
 
 
-def test_auto_is_int8_only_where_it_is_fast_and_shipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "has_fast_int8", lambda: True)
-    assert choose("auto", on_cuda=False, shipped=True) == "int8"
-    assert choose("auto", on_cuda=True, shipped=True) == "fp32"
-    assert choose("auto", on_cuda=False, shipped=False) == "fp32"
-    assert choose("fp32", on_cuda=False, shipped=True) == "fp32"
-    monkeypatch.setattr(precision, "has_fast_int8", lambda: False)
-    assert choose("auto", on_cuda=False, shipped=True) == "fp32"
-    assert choose("int8", on_cuda=False, shipped=True) == "int8"
+BOTH = {"fp32", "int8", "fp16"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "on_cuda", "fast_int8", "shipped", "expected"),
+    [
+        ("auto", False, True, BOTH, "int8"),
+        ("auto", False, False, BOTH, "fp32"),
+        ("auto", False, True, {"fp32", "fp16"}, "fp32"),
+        ("auto", True, True, BOTH, "fp16"),
+        ("auto", True, True, {"fp32", "int8"}, "fp32"),
+        ("fp32", False, True, BOTH, "fp32"),
+        ("fp32", True, True, BOTH, "fp32"),
+        ("int8", False, False, BOTH, "int8"),
+        ("int8", True, False, BOTH, "int8"),
+        ("fp16", False, True, BOTH, "fp16"),
+    ],
+)
+def test_auto_is_what_the_device_is_fast_at_of_what_is_shipped(
+    asked: PrecisionChoice,
+    on_cuda: bool,
+    fast_int8: bool,
+    shipped: set[str],
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(precision, "has_fast_int8", lambda: fast_int8)
+    assert choose(asked, on_cuda=on_cuda, shipped=shipped) == expected
 
 
 @pytest.mark.parametrize("fast", [False, True])
@@ -84,8 +104,23 @@ def test_int8_on_a_processor_that_is_bad_at_it_is_warned_of(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fast: bool
 ) -> None:
     monkeypatch.setattr(precision, "has_fast_int8", lambda: fast)
-    assert choose("int8", on_cuda=False, shipped=True) == "int8"
+    choose("int8", on_cuda=False, shipped=BOTH)
     assert ("may answer worse" in caplog.text) is not fast
+
+
+@pytest.mark.parametrize("on_cuda", [False, True])
+def test_fp16_without_a_gpu_is_warned_of(caplog: pytest.LogCaptureFixture, on_cuda: bool) -> None:
+    choose("fp16", on_cuda=on_cuda, shipped=BOTH)
+    assert ("fp16 was asked for without a GPU" in caplog.text) is not on_cuda
+
+
+def test_a_precision_is_shipped_where_every_data_set_has_it(with_int8: Path) -> None:
+    manifest = manifests.read(with_int8)
+    assert manifest.precisions == {"fp32", "int8"}
+    one = next(graph for graph in manifest.graphs if graph.precision == "int8")
+    assert manifest.model_copy(
+        update={"graphs": tuple(graph for graph in manifest.graphs if graph != one)}
+    ).precisions == {"fp32"}
 
 
 def test_int8_where_none_is_shipped_is_refused(models_dir: Path) -> None:

@@ -1,4 +1,4 @@
-"""An int8 classifier answers nearly as the exported one, stands in the manifest, and can be written again."""
+"""An int8 or fp16 classifier answers nearly as the exported one, stands in the manifest, and can be written again."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import torch
 from service import manifest as manifests
 from service import selftest
 from service.catalog import Catalog
-from training import quantized_classifier
+from training import reduced_precision
 from training.bench import TestBench
 from training.data import Examples
 from training.errors import ExportError
 from training.ledger import Ledger
 from training.measurement import CLEAN, View
-from training.quantized_classifier import quantize_classifier
+from training.reduced_precision import halve_classifier, quantize_classifier
 from training.served import is_current
 from training.white_boxes import Victim
 from training.workers import Processes
@@ -33,8 +33,8 @@ def many() -> Examples:
 
 @pytest.fixture(autouse=True)
 def _any_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tiny classifier's answers to noise lie close together, so that int8 may change many."""
-    monkeypatch.setattr(quantized_classifier, "LARGEST_LOSS", 1.0)
+    """The tiny classifier's answers to noise lie close together, so that rounding may change many."""
+    monkeypatch.setattr(reduced_precision, "LARGEST_LOSS", 1.0)
 
 
 def test_it_answers_nearly_as_fp32_does_and_the_same_alone_as_in_a_batch(models: Path, many: Examples) -> None:
@@ -99,8 +99,37 @@ def test_its_answers_are_measured_beside_those_of_fp32_on_the_same_images(
 def test_one_that_answers_differently_is_not_kept(
     models: Path, many: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quantized_classifier, "LARGEST_LOSS", -1.0)
+    monkeypatch.setattr(reduced_precision, "LARGEST_LOSS", -1.0)
     with pytest.raises(ExportError, match=r"int8 has accuracy 0\.\d+, fp32 0\.\d+; allowed"):
         quantize_classifier("mnist", train=many, test=many, models=models)
-    assert not list((models / "mnist").glob("*int8*"))
+    with pytest.raises(ExportError, match=r"fp16 has accuracy 0\.\d+, fp32 0\.\d+; allowed"):
+        halve_classifier("mnist", test=many, models=models)
+    assert not [*(models / "mnist").glob("*int8*"), *(models / "mnist").glob("*fp16*")]
     assert all(graph.precision == "fp32" for graph in manifests.read(models).graphs)
+
+
+def test_fp16_answers_nearly_as_fp32_on_the_same_weight_file(models: Path, many: Examples) -> None:
+    source = manifests.read(models).graph("mnist", "classifier")
+    entry = halve_classifier("mnist", test=many, models=models)
+    assert (entry.precision, entry.weights) == ("fp16", source.weights)
+    assert (models / entry.file).stat().st_size < 100_000
+    images = many.images[:32].numpy()
+    exact = Catalog.load(models, "cpu", 1).classifier("mnist").logits(images)
+    found = Catalog.load(models, "cpu", 1, "fp16").classifier("mnist").logits(images)
+    assert found.dtype == np.float32
+    assert np.abs(found - exact).max() <= 0.01 * np.abs(exact).max()
+    assert halve_classifier("mnist", test=many, models=models) == entry
+    selftest.check(Catalog.load(models, "cpu", 1, "fp16"))
+
+
+def test_every_operator_of_fp16_computes_in_fp16(models: Path, many: Examples) -> None:
+    entry = halve_classifier("mnist", test=many, models=models)
+    graph = onnx.shape_inference.infer_shapes(onnx.load(models / entry.file)).graph
+    outside = {value.name for value in (*graph.input, *graph.output)}
+    kinds = {value.name: value.type.tensor_type.elem_type for value in graph.value_info} | {
+        tensor.name: tensor.data_type for tensor in graph.initializer
+    }
+    inside = {name for node in graph.node for name in (*node.input, *node.output)} - outside - {""}
+    assert onnx.TensorProto.FLOAT16 in {kinds[name] for name in inside}
+    assert onnx.TensorProto.FLOAT not in {kinds[name] for name in inside}
+    assert all(value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT for value in (*graph.input, *graph.output))

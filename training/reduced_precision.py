@@ -1,4 +1,4 @@
-"""`python -m training quantize`: an int8 classifier beside the fp32 one, in the manifest with its own accuracy.
+"""`python -m training quantize`: the classifier in int8 and fp16 beside the fp32 one, each with its own accuracy.
 
 Repeat it after each export. What it writes depends on the classifier and the training images alone, so that a new
 purifier changes nothing.
@@ -6,8 +6,9 @@ purifier changes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -15,12 +16,13 @@ import onnx
 from service import manifest as manifests
 from service.attacks import WhiteBox, fgsm, pgd
 from service.catalog import Catalog, Classifier
-from service.manifest import Graph, MeasuredAccuracy
+from service.manifest import Graph, HashedFile, MeasuredAccuracy
 from service.selftest import first_samples
 from training.commit import current_commit
 from training.data import Examples
 from training.entries import enter_beside
 from training.errors import ExportError
+from training.half_graph import halved
 from training.quantization import quantize
 
 LARGEST_LOSS = 0.003
@@ -37,34 +39,76 @@ def quantize_classifier(dataset: str, *, train: Examples, test: Examples, models
         ExportError: its accuracy on clean test images is more than .3 points from the fp32 classifier's.
     """
     catalog = Catalog.load(models, "cpu")
+    calibration = calibration_images(catalog.white_box(dataset), train)
+    return _write(
+        catalog,
+        dataset,
+        "int8",
+        lambda source, target: quantize(source, target, calibration),
+        test=test,
+        weights=(),
+        facts={"calibration": CALIBRATION},
+    )
+
+
+def halve_classifier(dataset: str, *, test: Examples, models: Path) -> Graph:
+    """Write `classifier_fp16.onnx`, on the fp32 classifier's weight file, and its entry, in place of older ones.
+
+    Raises:
+        ExportError: its accuracy on clean test images is more than .3 points from the fp32 classifier's.
+    """
+    catalog = Catalog.load(models, "cpu")
+    weights = catalog.manifest.graph(dataset, "classifier").weights
+    return _write(catalog, dataset, "fp16", _halve, test=test, weights=weights, facts={})
+
+
+def _halve(source: Path, target: Path) -> None:
+    onnx.save_model(halved(onnx.load(source, load_external_data=False)), target)
+
+
+def _write(
+    catalog: Catalog,
+    dataset: str,
+    precision: Literal["int8", "fp16"],
+    write: Callable[[Path, Path], None],
+    *,
+    test: Examples,
+    weights: tuple[HashedFile, ...],
+    facts: Mapping[str, str],
+) -> Graph:
+    """Write a graph from the fp32 one's with `write(source, target)`, measure it, and enter it into the manifest."""
     source = catalog.manifest.graph(dataset, "classifier")
-    path = models / dataset / "classifier_int8.onnx"
+    path = catalog.folder / dataset / f"classifier_{precision}.onnx"
     temporary = path.with_suffix(".new")
-    quantize(models / source.file, temporary, calibration_images(catalog.white_box(dataset), train))
-    quantized = Classifier(source, catalog.runtime.open(temporary))
-    exact, found = (_accuracy(classifier, test) for classifier in (catalog.classifier(dataset), quantized))
+    write(catalog.folder / source.file, temporary)
+    reduced = Classifier(source, catalog.runtime.open(temporary))
+    exact, found = (_accuracy(classifier, test) for classifier in (catalog.classifier(dataset), reduced))
     if abs(exact - found) > LARGEST_LOSS:
         temporary.unlink()
-        raise ExportError(f"int8 has accuracy {found:.4f}, fp32 {exact:.4f}; allowed: {LARGEST_LOSS} apart")
+        raise ExportError(f"{precision} has accuracy {found:.4f}, fp32 {exact:.4f}; allowed: {LARGEST_LOSS} apart")
     temporary.replace(path)
     entry = source.model_copy(
         update={
             "name": f"{dataset}/{path.stem}",
             "file": f"{dataset}/{path.name}",
             "sha256": manifests.sha256(path),
-            "weights": (),
-            "precision": "int8",
-            "stored_precision": "int8",
-            "opset": max(item.version for item in onnx.load(path).opset_import if item.domain in {"", "ai.onnx"}),
-            "training": {**source.training, "quantized_from": source.sha256, "calibration": CALIBRATION},
+            "weights": weights,
+            "precision": precision,
+            "stored_precision": precision,
+            "opset": max(item.version for item in _header(path).opset_import if item.domain in {"", "ai.onnx"}),
+            "training": {**source.training, "quantized_from": source.sha256, **facts},
             "commit": current_commit(),
             "accuracy": MeasuredAccuracy(clean_accuracy=found, n=len(test)),
-            "golden": tuple(quantized.logits(first_samples(catalog.samples(dataset))).argmax(axis=1).tolist()),
+            "golden": tuple(reduced.logits(first_samples(catalog.samples(dataset))).argmax(axis=1).tolist()),
         }
     )
-    enter_beside(models, source, entry)
+    enter_beside(catalog.folder, source, entry)
     print(f"{entry.file}: clean accuracy {found}, fp32 {exact}")
     return entry
+
+
+def _header(path: Path) -> onnx.ModelProto:
+    return onnx.load(path, load_external_data=False)
 
 
 def calibration_images(model: WhiteBox, train: Examples) -> Array:
