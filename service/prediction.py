@@ -121,7 +121,8 @@ class Defense:
     def answer(self, questions: Sequence[Question], stopwatch: Stopwatch) -> list[Defended]:
         """Purify and classify with and without; one answer per question.
 
-        An answer depends on its own image and seed alone, to the bit, whatever else is in the batch.
+        An answer depends on its own image and seed alone, whatever else is in the batch: on a CPU to the bit, on a GPU
+        as far as its kernels for different batch sizes agree.
         """
         images = np.concatenate([question.image for question in questions])
         if self.purifier is None:

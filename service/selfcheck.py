@@ -35,7 +35,7 @@ class Comparison:
 
     `difference` is its length as a share of the reference's, of the worst output; `turned` counts the images that are
     called otherwise, and is None for what names no class. `limit` is None where only the classes count, since int8
-    rounds. `why` says why the graph could not be run at all.
+    and fp16 round. `why` says why the graph could not be run at all.
     """
 
     graph: str

@@ -26,7 +26,8 @@ class Execution:
     def answer(self, requests: Sequence[Tensors], stopwatch: Stopwatch) -> list[Tensors]:
         """The outputs by name for each request's inputs by name, each with as many rows as its inputs have.
 
-        A request stays whole; an answer depends on its own rows alone, to the bit, whatever else is in the batch.
+        A request stays whole; an answer depends on its own rows alone, whatever else is in the batch: on a CPU to the
+        bit, on a GPU as far as its kernels for different batch sizes agree.
         """
         together = {name: np.concatenate([request[name] for request in requests]) for name in requests[0]}
         with stopwatch.stage("infer"):
