@@ -163,7 +163,7 @@ def attempt(
         ParameterError: `target_label` is what the classifier answers already.
         ServiceError: the leash was cut.
     """
-    # What is attacked is what is judged: an int8 classifier draws its border elsewhere, and has no gradient.
+    # What is attacked is what is judged: another precision draws the border elsewhere, and ships no gradient.
     defense = Defense.of(catalog, goal.dataset, goal.defense, "fp32")
     victim = Leashed(goal.victim(catalog, route), leash or Leash())
     with stopwatch.stage("classify"):

@@ -16,8 +16,9 @@ import numpy as np
 from service import manifest as manifests
 from service.attacks import BlackBox, WhiteBox
 from service.errors import GraphError, ManifestError, ParameterError, shortened
-from service.inference import DeviceChoice, Runtime, Session
+from service.inference import Session
 from service.precision import Precision, PrecisionChoice, choose
+from service.runtime import CUDA, DeviceChoice, Runtime
 from service.samples import SampleSet, read_samples
 from service.sessions import Sessions
 from service.victims import GradientModel, PipelineAnswers, seen_through
@@ -83,8 +84,8 @@ class Catalog:
         self.manifest = manifest
         self.runtime = runtime
         self.precision_asked = precision
-        self.precision = choose(precision, on_cuda=runtime.uses_cuda, shipped=manifest.precisions)
         self.sessions = Sessions(folder, runtime)
+        self.precision = choose(precision, on_cuda=self._on_cuda(), shipped=manifest.precisions)
 
     @classmethod
     def load(
@@ -107,7 +108,7 @@ class Catalog:
 
     @classmethod
     def verified(cls, folder: Path, device: DeviceChoice, threads: int | None, precision: PrecisionChoice) -> Catalog:
-        """Every file compared with the manifest, and no graph loaded.
+        """Every file compared with the manifest, and no graph loaded, but one where it shows whether a GPU is had.
 
         `precision` is that of the classifiers which answer; purifiers and what is attacked are always fp32.
 
@@ -120,6 +121,12 @@ class Catalog:
         catalog = cls(folder, manifest, Runtime(device, threads), precision)
         catalog.check()
         return catalog
+
+    def _on_cuda(self) -> bool:
+        """Whether graphs run on a GPU: an engine that offers CUDA opens them on the CPU where there is no driver."""
+        if not self.runtime.uses_cuda or self.runtime.asked == "cuda":
+            return self.runtime.uses_cuda
+        return self.sessions.of(self.manifest.graph(self.datasets[0], "classifier")).provider == CUDA
 
     def check(self) -> None:
         """Every data set has the graphs of the undefended and the default answer, and readable samples.

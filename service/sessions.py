@@ -12,8 +12,9 @@ import numpy as np
 
 from service import manifest as manifests
 from service.errors import DeviceError, GraphError, ManifestError
-from service.inference import Runtime, Session
+from service.inference import Session
 from service.manifest import Graph
+from service.runtime import Runtime
 
 _LOGGER = logging.getLogger(__name__)
 

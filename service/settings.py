@@ -14,8 +14,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.errors import shortened
-from service.inference import DeviceChoice
 from service.precision import PrecisionChoice
+from service.runtime import DeviceChoice
 
 ENV_PREFIX = "PURIFIER_"
 SHIPPED_MODELS = Path(__file__).resolve().parent.parent / "models"

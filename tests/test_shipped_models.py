@@ -18,7 +18,7 @@ from service.latency import Stopwatch
 from service.manifest import Graph
 from service.oip.execution import Execution
 from service.oip.models import Model, offered
-from service.precision import has_fast_int8
+from service.precision import REDUCED, Precision, has_fast_int8
 from service.prediction import Defense, Question
 from training.gradient_graph import gradient_function
 from training.parity import verify_parity
@@ -37,7 +37,7 @@ def catalog() -> Catalog:
     return Catalog.load(MODELS, "cpu")
 
 
-@pytest.fixture(scope="module", params=["fp32", "int8"])
+@pytest.fixture(scope="module", params=["fp32", *REDUCED])
 def served(request: pytest.FixtureRequest) -> Catalog:
     return Catalog.load(MODELS, "cpu", precision=request.param)
 
@@ -137,9 +137,12 @@ def test_every_graph_agrees_with_torch_on_the_shipped_weights(catalog: Catalog, 
             assert verify_parity(_reference(catalog, graph), session, graph.inputs, images) < 1e-3
 
 
+@pytest.mark.parametrize("precision", REDUCED)
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_int8_was_made_from_fp32_and_is_as_accurate(catalog: Catalog, dataset: str) -> None:
-    exact, quick = (catalog.manifest.graph(dataset, "classifier", precision=name) for name in ("fp32", "int8"))
+def test_a_reduced_precision_was_made_from_fp32_and_is_as_accurate(
+    catalog: Catalog, dataset: str, precision: Precision
+) -> None:
+    exact, quick = (catalog.manifest.graph(dataset, "classifier", precision=name) for name in ("fp32", precision))
     assert exact.accuracy is not None
     assert quick.accuracy is not None
     assert quick.accuracy.n == 10_000

@@ -22,7 +22,7 @@ from service.attacks import Norm, perturbation_size
 from service.catalog import NO_DEFENSE, Catalog, Classifier, Purifier
 from service.catalog import noise as served_noise
 from service.images import rounded
-from service.inference import Runtime
+from service.runtime import Runtime
 from training.crafting import Array, Chunk, adversarial, attack_folder, chunks, craft, forget, is_missing, keep
 from training.data import Examples
 from training.errors import BallError

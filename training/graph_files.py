@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from service import manifest as manifests
 from service.catalog import NO_DEFENSE
-from service.inference import Runtime, Session, Tensors
+from service.inference import Session, Tensors
 from service.manifest import Graph, HashedFile, Kind, TensorSpec
+from service.runtime import Runtime
 from service.selftest import SAMPLES as SELF_TEST_SAMPLES
 from training import metrics
 from training.data import Examples

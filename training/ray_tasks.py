@@ -19,8 +19,8 @@ import torch
 
 import service
 import training
+from service.cpus import usable_cpus
 from service.errors import extra_hint
-from service.inference import usable_cpus
 from training import devices
 from training.errors import EvaluationError
 from training.workers import RETRIES

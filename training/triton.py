@@ -14,8 +14,8 @@ from typing import Any
 
 from service import manifest as manifests
 from service.catalog import Catalog
-from service.inference import DeviceChoice, Runtime
 from service.oip.models import MAX_BATCH, VERSION, Model, offered
+from service.runtime import DeviceChoice, Runtime
 from service.settings import Settings
 from training import pbtxt
 from training.errors import ExportError

@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 
 import torch
 
-from service.inference import usable_cpus
+from service.cpus import usable_cpus
 from training import devices
 from training.errors import EvaluationError
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import httpx
 
-from service.inference import usable_cpus
+from service.cpus import usable_cpus
 from service.loadtest import options, page, table
 from service.loadtest.errors import TargetError
 from service.loadtest.loops import Stop

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from service import logs, manifest
 from service.access import KeyRing
+from service.cpus import usable_cpus
 from service.errors import StartupError, extra_hint
-from service.inference import usable_cpus
 from service.scaleout.environment import environment
 from service.scaleout.options import Scale, parsed
 from service.scaleout.replicas import NAME, replicated

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from service import manifest as manifests
+from service.cpus import usable_cpus
 from service.images import encode_png
-from service.inference import usable_cpus
 from service.loadtest.table import cell, lay_out
 from service.samples import read_samples
 from service.settings import Settings

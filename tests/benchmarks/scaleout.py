@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from service.inference import usable_cpus
+from service.cpus import usable_cpus
 from service.loadtest.loops import Stop, closed_loop
 from service.loadtest.samples import Stage
 from service.loadtest.sending import connections, sender

@@ -16,8 +16,8 @@ from fastapi.testclient import TestClient
 
 from service.app import create_app
 from service.errors import AbandonedError, NotReadyError, TimeLimitError
-from service.inference import Runtime
 from service.leash import Leash, Leashed
+from service.runtime import Runtime
 from service.settings import Settings
 from tests.service.asking import assert_problem
 from tests.service.attacks.victims import LinearModel, Spy, images_in, weights

@@ -16,7 +16,9 @@ from service.app import create_app
 from service.catalog import Catalog
 from service.errors import ManifestError
 from service.images import from_bytes
+from service.inference import Session
 from service.precision import PrecisionChoice, choose, has_fast_int8
+from service.runtime import Runtime
 from service.settings import Settings
 from tests.service.asking import digit
 from tests.service.conftest import wait_until_ready
@@ -121,6 +123,30 @@ def test_a_precision_is_shipped_where_every_data_set_has_it(with_int8: Path) -> 
     assert manifest.model_copy(
         update={"graphs": tuple(graph for graph in manifest.graphs if graph != one)}
     ).precisions == {"fp32"}
+
+
+@pytest.mark.parametrize(("got", "expected"), [("CUDAExecutionProvider", "fp16"), ("CPUExecutionProvider", "fp32")])
+def test_auto_is_fp16_where_a_gpu_was_had_and_not_where_the_engine_only_offers_one(
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch, got: str, expected: str
+) -> None:
+    manifest = manifests.read(models_dir)
+    half = [
+        graph.model_copy(update={"name": f"{graph.name}-fp16", "precision": "fp16"})
+        for graph in manifest.graphs
+        if (graph.kind, graph.defense) == ("classifier", "none")
+    ]
+    runtime, cpu = Runtime("auto", 1), Runtime("cpu", 1)
+
+    def on_what_was_got(path: Path) -> Session:
+        session = cpu.open(path)
+        session.provider = got
+        return session
+
+    monkeypatch.setattr(precision, "has_fast_int8", lambda: False)
+    monkeypatch.setattr(runtime, "open", on_what_was_got)
+    monkeypatch.setattr(runtime, "uses_cuda", True)
+    shipped = manifest.model_copy(update={"graphs": (*manifest.graphs, *half)})
+    assert Catalog(models_dir, shipped, runtime, "auto").precision == expected
 
 
 def test_int8_where_none_is_shipped_is_refused(models_dir: Path) -> None:

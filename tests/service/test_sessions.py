@@ -15,8 +15,9 @@ from fastapi.testclient import TestClient
 from service import manifest as manifests
 from service.app import create_app
 from service.errors import GraphError
-from service.inference import Interruption, Runtime
+from service.inference import Interruption
 from service.manifest import Graph
+from service.runtime import Runtime
 from service.sessions import Sessions
 from service.settings import Settings
 from tests.service.asking import assert_problem, digit

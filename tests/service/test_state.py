@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from service.errors import AbandonedError, TimeLimitError
-from service.inference import Runtime
 from service.latency import Stopwatch
+from service.runtime import Runtime
 from service.settings import Settings
 from service.state import ServiceState
 from tests.service.loops import adding

@@ -10,8 +10,8 @@ from torch import nn
 
 from service import selftest
 from service.catalog import NO_DEFENSE, Catalog
-from service.inference import Runtime
 from service.manifest import TensorSpec
+from service.runtime import Runtime
 from tests.training.tiny_export import (
     CLASSIFIER_CONFIG,
     DEFENSES,

@@ -26,7 +26,7 @@ def test_a_precision_may_be_three_tenths_of_a_point_away(reduced: Row, accuracy:
 def test_a_precision_that_was_not_measured_leaves_the_check_open(measured: Row, missing: str) -> None:
     found = precisions.close([ROW, measured])
     assert found.verdict == NOT_RUN
-    assert f"{missing} on 10,000 images is not measured" in found.why
+    assert f"{missing} lacks attacks on 10,000 images" in found.why
 
 
 def test_a_part_of_the_test_set_does_not_answer_the_check() -> None:
@@ -47,3 +47,11 @@ def test_the_table_has_a_line_for_each_pair() -> None:
     assert "| mnist | FGSM 0.6¹ | autoencoder | 0.9500 | 0.9480 | 0.9499 |" in text
     assert "| mnist | – | autoencoder | 0.9900 | 0.9900 | – |" in text
     assert precisions.written([ROW], ["mnist"]) == "Not measured yet."
+
+
+def test_an_attack_that_one_precision_was_measured_under_is_asked_of_the_other() -> None:
+    exact, quick = (replace(row, attack="pgd", eps=0.15) for row in (ROW, QUICK))
+    assert precisions.close([ROW, QUICK, HALF]).verdict == PASSED
+    found = precisions.close([ROW, QUICK, HALF, exact, quick])
+    assert found.verdict == NOT_RUN
+    assert "fp16 lacks attacks" in found.why
