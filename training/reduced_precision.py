@@ -22,7 +22,7 @@ from training.commit import current_commit
 from training.data import Examples
 from training.entries import enter_beside
 from training.errors import ExportError
-from training.half_graph import halved
+from training.float16_graph import to_float16
 from training.quantization import quantize
 
 LARGEST_LOSS = 0.003
@@ -51,7 +51,7 @@ def quantize_classifier(dataset: str, *, train: Examples, test: Examples, models
     )
 
 
-def halve_classifier(dataset: str, *, test: Examples, models: Path) -> Graph:
+def round_classifier(dataset: str, *, test: Examples, models: Path) -> Graph:
     """Write `classifier_fp16.onnx`, on the fp32 classifier's weight file, and its entry, in place of older ones.
 
     Raises:
@@ -59,11 +59,11 @@ def halve_classifier(dataset: str, *, test: Examples, models: Path) -> Graph:
     """
     catalog = Catalog.load(models, "cpu")
     weights = catalog.manifest.graph(dataset, "classifier").weights
-    return _write(catalog, dataset, "fp16", _halve, test=test, weights=weights, facts={})
+    return _write(catalog, dataset, "fp16", _round, test=test, weights=weights, facts={})
 
 
-def _halve(source: Path, target: Path) -> None:
-    onnx.save_model(halved(onnx.load(source, load_external_data=False)), target)
+def _round(source: Path, target: Path) -> None:
+    onnx.save_model(to_float16(_without_weights(source)), target)
 
 
 def _write(
@@ -95,7 +95,9 @@ def _write(
             "weights": weights,
             "precision": precision,
             "stored_precision": precision,
-            "opset": max(item.version for item in _header(path).opset_import if item.domain in {"", "ai.onnx"}),
+            "opset": max(
+                item.version for item in _without_weights(path).opset_import if item.domain in {"", "ai.onnx"}
+            ),
             "training": {**source.training, "quantized_from": source.sha256, **facts},
             "commit": current_commit(),
             "accuracy": MeasuredAccuracy(clean_accuracy=found, n=len(test)),
@@ -107,7 +109,7 @@ def _write(
     return entry
 
 
-def _header(path: Path) -> onnx.ModelProto:
+def _without_weights(path: Path) -> onnx.ModelProto:
     return onnx.load(path, load_external_data=False)
 
 

@@ -34,7 +34,7 @@ from training.export import export_dataset, export_defense
 from training.plans import TrainedPurifier
 from training.protocols import DEFAULT_SIZES, Sizes
 from training.ray_tasks import RayTasks
-from training.reduced_precision import halve_classifier, quantize_classifier
+from training.reduced_precision import quantize_classifier, round_classifier
 from training.report import write_report
 from training.robust_recipes import ROBUST, RobustConfig
 from training.table3 import measure, printed
@@ -157,7 +157,7 @@ def run_quantize(options: argparse.Namespace) -> None:
     if options.precision in {None, "int8"}:
         quantize_classifier(options.dataset, train=train, test=test, models=options.models_dir)
     if options.precision in {None, "fp16"}:
-        halve_classifier(options.dataset, test=test, models=options.models_dir)
+        round_classifier(options.dataset, test=test, models=options.models_dir)
 
 
 def run_evaluate(options: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ from training.data import Examples
 from training.errors import ExportError
 from training.ledger import Ledger
 from training.measurement import CLEAN, View
-from training.reduced_precision import halve_classifier, quantize_classifier
+from training.reduced_precision import quantize_classifier, round_classifier
 from training.served import is_current
 from training.white_boxes import Victim
 from training.workers import Processes
@@ -103,14 +103,14 @@ def test_one_that_answers_differently_is_not_kept(
     with pytest.raises(ExportError, match=r"int8 has accuracy 0\.\d+, fp32 0\.\d+; allowed"):
         quantize_classifier("mnist", train=many, test=many, models=models)
     with pytest.raises(ExportError, match=r"fp16 has accuracy 0\.\d+, fp32 0\.\d+; allowed"):
-        halve_classifier("mnist", test=many, models=models)
+        round_classifier("mnist", test=many, models=models)
     assert not [*(models / "mnist").glob("*int8*"), *(models / "mnist").glob("*fp16*")]
     assert all(graph.precision == "fp32" for graph in manifests.read(models).graphs)
 
 
 def test_fp16_answers_nearly_as_fp32_on_the_same_weight_file(models: Path, many: Examples) -> None:
     source = manifests.read(models).graph("mnist", "classifier")
-    entry = halve_classifier("mnist", test=many, models=models)
+    entry = round_classifier("mnist", test=many, models=models)
     assert (entry.precision, entry.weights) == ("fp16", source.weights)
     assert (models / entry.file).stat().st_size < 100_000
     images = many.images[:32].numpy()
@@ -118,12 +118,12 @@ def test_fp16_answers_nearly_as_fp32_on_the_same_weight_file(models: Path, many:
     found = Catalog.load(models, "cpu", 1, "fp16").classifier("mnist").logits(images)
     assert found.dtype == np.float32
     assert np.abs(found - exact).max() <= 0.01 * np.abs(exact).max()
-    assert halve_classifier("mnist", test=many, models=models) == entry
+    assert round_classifier("mnist", test=many, models=models) == entry
     selftest.check(Catalog.load(models, "cpu", 1, "fp16"))
 
 
 def test_every_operator_of_fp16_computes_in_fp16(models: Path, many: Examples) -> None:
-    entry = halve_classifier("mnist", test=many, models=models)
+    entry = round_classifier("mnist", test=many, models=models)
     graph = onnx.shape_inference.infer_shapes(onnx.load(models / entry.file)).graph
     outside = {value.name for value in (*graph.input, *graph.output)}
     kinds = {value.name: value.type.tensor_type.elem_type for value in graph.value_info} | {

@@ -7,7 +7,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 
-def halved(model: onnx.ModelProto) -> onnx.ModelProto:
+def to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
     """The graph with every operator in float16; its inputs and outputs stay float32, and the weights where they lie.
 
     The weights are stored as float16 and cast (see `onnx_graphs`): the casts go, so that what is stored is what is
